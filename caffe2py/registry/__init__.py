@@ -1,0 +1,1 @@
+"""What an operator is: schema, inference, gradient rule, and its kernels by device."""

@@ -1,0 +1,77 @@
+"""What an executor gives an operator, and what an operator gives back: the two ends of a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from caffe2py.errors import Error, KernelError
+from caffe2py.registry.schema import Args, Schema
+from caffe2py.tensor.tensor import Array
+from caffe2py.tensor.types import DType, Shape
+
+
+def _unexplained(status: int) -> Error:
+    return KernelError(f"the kernel stopped with status {status}")
+
+
+@dataclass(slots=True)
+class Launch:
+    """One call of a compiled kernel: `int32 kernel(int64* block)` with its arguments laid out.
+
+    `block` holds addresses of arrays, their dimensions, and the bits of scalars; `keep` holds on to
+    whatever those addresses point into. A status other than 0 is turned into an error by `explain`.
+    """
+
+    address: int
+    block: Array
+    keep: tuple[Any, ...]
+    explain: Callable[[int], Error] = _unexplained
+
+
+class Call(Protocol):
+    """One bound operator, seen by its implementation.
+
+    Arrays are C-contiguous and stay where they are until shapes change, so launches may hold them.
+    """
+
+    schema: Schema
+    args: Args
+
+    @property
+    def inputs(self) -> tuple[Array, ...]:
+        """The input tensors; DTypeError if an input blob does not hold a tensor."""
+
+    @property
+    def outputs(self) -> tuple[Array, ...]:
+        """The output tensors, as inference sized them."""
+
+    def output(self, index: int, shape: Shape, dtype: DType) -> Array:
+        """Size an output whose shape depends on data (only in `dynamic` implementations)."""
+
+    def scratch(self, shape: Shape, dtype: Any) -> Array:
+        """An uninitialised array of this operator's own."""
+
+    def share(self, index: int, array: Array) -> None:
+        """Make an output a view of `array` instead of a copy."""
+
+    def value(self, index: int) -> Any:
+        """Whatever an input blob holds, tensor or not."""
+
+    def put(self, index: int, value: Any) -> None:
+        """Make an output blob hold an object that is not a tensor."""
+
+    def input_blob(self, index: int) -> str:
+        """The blob name of an input, for messages."""
+
+    @property
+    def root_folder(self) -> str:
+        """The folder of the workspace, for files with relative names."""
+
+    def random_state(self) -> Array:
+        """uint64[2]: the key of this operator and the count of its runs, which kernels advance."""
+
+
+#: Sizes are final when it is called; it returns the launches that compute the outputs.
+Implementation = Callable[[Call], Launch | Sequence[Launch] | None]

@@ -1,0 +1,262 @@
+"""Operators and their table: declared once, looked up by name, device and engine."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from caffe2py.errors import (
+    NoGradientError,
+    RegistrationError,
+    UnknownOperatorError,
+    UnsupportedError,
+)
+from caffe2py.proto.caffe2_pb2 import OperatorDef
+from caffe2py.registry.context import Implementation
+from caffe2py.registry.gradient import (
+    Gradient,
+    GradientFunction,
+    GradientName,
+    GradientRule,
+    NoGradient,
+    NotDifferentiable,
+    TextRule,
+)
+from caffe2py.registry.infer import Query, Rule, unknown
+from caffe2py.registry.schema import Arg, Args, InplaceRule, Schema
+from caffe2py.tensor.device import Device
+from caffe2py.tensor.types import UNKNOWN, TensorType
+
+DEFAULT_ENGINE = ""
+
+#: Engines of the real Caffe2 that ask for another implementation of the same mathematics.
+IGNORED_ENGINES = frozenset(
+    {"CUDNN", "NNPACK", "EIGEN", "DEPTHWISE_3x3", "CHANNELWISE_3D", "DEFAULT"}
+)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An implementation for one device and engine.
+
+    A `dynamic` one runs as Python every time: its output shapes depend on data, or it does
+    something that is no computation. Others are asked once for launches, which are then repeated.
+    """
+
+    function: Implementation
+    dynamic: Callable[[OperatorDef], bool]
+
+
+class Operator:
+    """A schema with inference, gradient rule and kernels. Use `operator(...)` to make one."""
+
+    def __init__(
+        self, schema: Schema, infer: Rule, gradient: GradientRule | None, where: str
+    ) -> None:
+        self.schema = schema
+        self.where = where
+        self._infer = infer
+        self.gradient: GradientFunction | NoGradient | NotDifferentiable
+        if isinstance(gradient, str):
+            self.gradient = TextRule(schema, gradient)
+        else:
+            self.gradient = gradient or NotDifferentiable("no gradient is defined for it")
+        self.kernels: dict[tuple[str, str], Kernel] = {}
+
+    @property
+    def name(self) -> str:
+        """The operator's type."""
+        return self.schema.name
+
+    def register(
+        self,
+        function: Implementation,
+        device: str,
+        engine: str = DEFAULT_ENGINE,
+        *,
+        dynamic: Callable[[OperatorDef], bool],
+    ) -> None:
+        """Add an implementation; RegistrationError if there is one already."""
+        key = (device, engine)
+        if key in self.kernels:
+            raise RegistrationError(f"{self.name} has an implementation for {key} already")
+        self.kernels[key] = Kernel(function, dynamic)
+
+    def cpu(self, function: Implementation) -> Implementation:
+        """Decorator: the CPU implementation, asked once for its launches."""
+        self.register(function, "cpu", dynamic=_never)
+        return function
+
+    def cpu_dynamic(
+        self, when: Callable[[OperatorDef], bool] | None = None
+    ) -> Callable[[Implementation], Implementation]:
+        """Decorator: the CPU implementation, run as Python every time (or where `when` says so)."""
+
+        def add(function: Implementation) -> Implementation:
+            self.register(function, "cpu", dynamic=when or _always)
+            return function
+
+        return add
+
+    def kernel(self, device: Device, engines: str = DEFAULT_ENGINE) -> Kernel:
+        """The implementation for a device and the first engine of a comma-separated list.
+
+        An engine that we do not have falls back to the default one, as in Caffe2.
+        """
+        for engine in [*(e.strip() for e in engines.split(",")), DEFAULT_ENGINE]:
+            found = self.kernels.get((device.kind, engine))
+            if found is not None:
+                return found
+        have = ", ".join(sorted({d for d, _ in self.kernels})) or "no device"
+        raise UnsupportedError(
+            f"Cannot create operator of type '{self.name}' on the device '{device}': "
+            f"it has kernels for {have}"
+        )
+
+    def infer(self, query: Query) -> tuple[TensorType, ...]:
+        """The types of the outputs as far as the inputs allow."""
+        types = tuple(self._infer(query))
+        return types + (UNKNOWN,) * (query.outputs - len(types))
+
+    def gradient_of(self, op: OperatorDef, output_grads: Sequence[GradientName]) -> Gradient:
+        """Backward operators of `op`; NoGradientError where it has none."""
+        if isinstance(self.gradient, NoGradient):
+            return Gradient((), (None,) * len(op.input))
+        if isinstance(self.gradient, NotDifferentiable):
+            raise NoGradientError(f"{self.name} has no gradient: {self.gradient.reason}")
+        return self.gradient(op, output_grads)
+
+
+def _never(op: OperatorDef) -> bool:
+    return False
+
+
+def _always(op: OperatorDef) -> bool:
+    return True
+
+
+_TABLE: dict[str, Operator] = {}
+
+
+def operator(
+    name: str,
+    signature: str,
+    /,
+    *,
+    infer: Rule | None = None,
+    gradient: GradientRule | None = None,
+    inplace: InplaceRule | None = None,
+    enforced: Mapping[int, int] | None = None,
+    input_counts: Collection[int] | None = None,
+    output_counts: Collection[int] | None = None,
+    identical: bool = False,
+    onnx: str | None = None,
+    doc: str,
+    example: str = "",
+    arguments: Mapping[str, Arg] | None = None,
+    where: CodeType | None = None,
+    **args: Arg,
+) -> Operator:
+    """Declare an operator and enter it into the table.
+
+    `signature` is "X, W, b? -> Y"; `args` (or `arguments`, for names that clash with a parameter
+    here) its arguments. `doc` states the formula. `identical` says that the output has the type and
+    shape of the first input. `where` is the code of the function that the declaration stands on, if
+    it is not the caller's own. Raises RegistrationError for a declaration that contradicts itself.
+    """
+    caller = sys._getframe(1)
+    place = f"{where.co_filename}:{where.co_firstlineno}" if where else _place(caller)
+    if identical and infer is None:
+        infer = _identical
+    schema = Schema(
+        name=name,
+        signature=signature,
+        args={**(arguments or {}), **args},
+        inplace=inplace or {},
+        enforced=enforced or {},
+        input_counts=input_counts,
+        output_counts=output_counts,
+        identical=identical,
+        onnx=onnx,
+        doc=inspect.cleandoc(doc),
+        example=inspect.cleandoc(example),
+    )
+    return register(Operator(schema, infer or unknown, gradient, place))
+
+
+def _place(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _identical(query: Query) -> Sequence[TensorType]:
+    return [query.inputs[0]] * query.outputs
+
+
+def register(made: Operator) -> Operator:
+    """Enter an operator; RegistrationError naming both places if the name is taken."""
+    if made.name in _TABLE:
+        raise RegistrationError(
+            f"operator '{made.name}' at {made.where} is registered already at "
+            f"{_TABLE[made.name].where}"
+        )
+    _TABLE[made.name] = made
+    return made
+
+
+def registered() -> dict[str, Operator]:
+    """All operators by name (a copy)."""
+    return dict(_TABLE)
+
+
+def lookup(type_: str) -> Operator:
+    """The operator of this type; UnknownOperatorError with near names otherwise."""
+    found = _TABLE.get(type_)
+    if found is not None:
+        return found
+    if not _TABLE:
+        raise UnknownOperatorError(
+            f"'{type_}': no operator is registered", hint="import caffe2py.core"
+        )
+    if type_ in known_caffe2_operators():
+        raise UnknownOperatorError(
+            f"'{type_}' is a Caffe2 operator that caffe2py lacks", hint="caffe2py ops --missing"
+        )
+    names = {*_TABLE, *known_caffe2_operators()}
+    near = difflib.get_close_matches(type_, names, 3, 0.7)
+    guess = f"; did you mean {' or '.join(near)}?" if near else ""
+    raise UnknownOperatorError(f"'{type_}' is not a Caffe2 operator{guess}")
+
+
+@functools.cache
+def known_caffe2_operators() -> frozenset[str]:
+    """The names that the last Caffe2 release registered."""
+    text = Path(__file__).with_name("caffe2_operators.txt").read_text("utf-8")
+    return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def verify(op: OperatorDef) -> Args:
+    """Check an OperatorDef against its schema and return its arguments."""
+    return lookup(op.type).schema.verify(op)
+
+
+_services: dict[str, Callable[[], Any]] = {}
+
+
+def provide(name: str, factory: Callable[[], Any]) -> None:
+    """Offer something that lower layers make and executors need (the loop over launches)."""
+    _services[name] = factory
+
+
+@functools.cache
+def service(name: str) -> Any:
+    """What was provided under this name; made once."""
+    if name not in _services:
+        raise UnsupportedError(f"'{name}' is not available", hint="import caffe2py.core")
+    return _services[name]()

@@ -1,0 +1,1 @@
+"""What a blob holds: data types, tensors, devices. Knows no operator."""

@@ -1,0 +1,177 @@
+"""Tensors and blobs: storage that keeps its address, and change counters that plans rely on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe2py.errors import DTypeError, MemoryBudgetError
+from caffe2py.tensor.memory import memory_budget
+from caffe2py.tensor.types import (
+    STRING,
+    DType,
+    Shape,
+    checked_numel,
+    dtype_name,
+    number_from_dtype,
+    shape_text,
+)
+
+Array = NDArray[Any]
+
+#: Buffers start on a cache line and end with one line of slack, for vector loads past the end.
+ALIGNMENT = 64
+
+
+def empty(shape: Shape, dtype: DType) -> Array:
+    """An uninitialised C-contiguous array, 64-byte aligned; strings start as empty bytes.
+
+    Raises MemoryBudgetError when one array would exceed what this machine can give.
+    """
+    count = checked_numel(shape, dtype.itemsize)
+    if count * dtype.itemsize > memory_budget():
+        raise MemoryBudgetError(
+            f"{dtype_name(dtype)}{shape_text(shape)} needs {count * dtype.itemsize} bytes; "
+            f"the budget is {memory_budget()}"
+        )
+    if dtype == STRING:
+        return np.full(shape, b"", dtype=object)
+    raw = np.empty(count * dtype.itemsize + 2 * ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def as_tensor_array(value: Any) -> Array:
+    """`value` as a C-contiguous array of a supported dtype, strings as an object array of bytes.
+
+    Raises DTypeError when no tensor can hold it.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind in "SU" or array.dtype == STRING:
+        return _as_bytes(array)
+    if array.dtype.byteorder not in "=|":
+        array = array.astype(array.dtype.newbyteorder("="))
+    number_from_dtype(array.dtype)
+    return np.ascontiguousarray(array).reshape(array.shape)  # ascontiguousarray makes 0-d 1-d
+
+
+def _as_bytes(array: Array) -> Array:
+    out = np.empty(array.shape, object)
+    for index in np.ndindex(array.shape):
+        item = array[index]
+        if isinstance(item, str):
+            item = item.encode()
+        if not isinstance(item, bytes):
+            raise DTypeError(
+                f"element {list(index)} is a {type(item).__name__}; an array of objects must hold "
+                "str or bytes"
+            )
+        out[index] = bytes(item)
+    return out
+
+
+class Tensor:
+    """An array with storage of its own that is reused as long as new contents fit.
+
+    `array` is the current value. `resize` keeps the address when the number of bytes does not
+    grow, so plans that hold addresses stay valid.
+    """
+
+    __slots__ = ("_capacity", "array")
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self._capacity = array
+
+    def resize(self, shape: Shape, dtype: DType) -> Array:
+        """Give the tensor this shape and dtype and return its array; contents are undefined."""
+        array = self.array
+        if array.shape == shape and array.dtype == dtype:
+            return array
+        storage = self._capacity
+        count = checked_numel(shape, dtype.itemsize)
+        fits = dtype != STRING and storage.dtype != STRING
+        if fits and count * dtype.itemsize <= storage.nbytes and storage.flags.writeable:
+            flat = storage.reshape(-1).view(np.uint8)[: count * dtype.itemsize]
+            self.array = flat.view(dtype).reshape(shape)
+        else:
+            self.array = self._capacity = empty(shape, dtype)
+        return self.array
+
+    def share(self, array: Array) -> None:
+        """Become a view of storage that another tensor owns; the next change of shape ends that."""
+        self.array = array
+        self._capacity = array[:0] if array.ndim else array.reshape(1)[:0]
+
+    def assign(self, array: Array) -> None:
+        """Copy `array` in."""
+        self.resize(array.shape, array.dtype)[...] = array
+
+    def __repr__(self) -> str:
+        return f"Tensor({dtype_name(self.array.dtype)}{list(self.array.shape)})"
+
+
+class Blob:
+    """A named slot of a workspace: a Tensor, any other object, or nothing yet.
+
+    `generation` grows whenever what a plan may have captured is no longer true: another object,
+    another shape or dtype, another address. `version` grows on every write that is not an
+    operator's, so that derived data (packed weights) can tell that it is stale.
+    """
+
+    __slots__ = ("generation", "name", "value", "version")
+
+    #: Grows with every generation of any blob: while it stands still, every plan is up to date.
+    changes = 0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value: Any = None
+        self.generation = 0
+        self.version = 0
+
+    def changed(self) -> None:
+        """Note that plans which captured this blob are out of date."""
+        self.generation += 1
+        Blob.changes += 1
+
+    @property
+    def array(self) -> Array | None:
+        """The array, if the blob holds a tensor."""
+        return self.value.array if isinstance(self.value, Tensor) else None
+
+    def tensor(self) -> Tensor:
+        """The tensor of this blob; whatever else it held gives way to an empty tensor."""
+        if not isinstance(self.value, Tensor):
+            self.value = Tensor(empty((0,), np.dtype(np.float32)))
+            self.changed()
+        return self.value
+
+    def resize(self, shape: Shape, dtype: DType) -> Array:
+        """As Tensor.resize, counting a change of shape, dtype or address."""
+        tensor = self.tensor()
+        before = tensor.array
+        after = tensor.resize(shape, dtype)
+        if after is not before:
+            self.changed()
+        return after
+
+    def share(self, array: Array) -> None:
+        """Make the tensor a view of another blob's array."""
+        tensor = self.tensor()
+        if tensor.array is not array:
+            tensor.share(array)
+            self.changed()
+
+    def put(self, value: Any) -> None:
+        """Hold an object that is not a tensor."""
+        self.value = value
+        self.changed()
+        self.version += 1
+
+    def feed(self, array: Array) -> None:
+        """Copy an array in from outside."""
+        self.resize(array.shape, array.dtype)[...] = array
+        self.version += 1
