@@ -1,0 +1,48 @@
+"""Runs programs with the real Caffe2 and writes down what they yield; for the oracle's Python 3.8.
+
+programs_worker.py PROGRAMS.py ANSWERS.json: a JSON object, program -> list of texts.
+"""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from caffe2.proto import caffe2_pb2
+from caffe2.python import core, scope, utils, workspace
+
+
+def refuses(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except Exception:
+        return "refused"
+    return "accepted"
+
+
+def run(program, text):
+    workspace.ResetWorkspace()
+    core.Net._net_names_used.clear()
+    core.ExecutionStep._step_names_used.clear()
+    c2 = SimpleNamespace(
+        core=core,
+        scope=scope,
+        utils=utils,
+        workspace=workspace,
+        caffe2_pb2=caffe2_pb2,
+        np=np,
+        refuses=refuses,
+    )
+    return [text(value) for value in program(c2)]
+
+
+def main(programs, answers):
+    module = runpy.run_path(programs)
+    found = {program.__name__: run(program, module["text"]) for program in module["PROGRAMS"]}
+    Path(answers).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
