@@ -48,10 +48,12 @@ class Kernel:
 
     A `dynamic` one runs as Python every time: its output shapes depend on data, or it does
     something that is no computation. Others are asked once for launches, which are then repeated.
+    So are those of a dynamic one that `reads` some inputs' contents only, until these change.
     """
 
     function: Implementation
     dynamic: Callable[[OperatorDef], bool]
+    reads: Callable[[OperatorDef], Sequence[int]] | None = None
 
 
 class Operator:
@@ -82,12 +84,13 @@ class Operator:
         engine: str = DEFAULT_ENGINE,
         *,
         dynamic: Callable[[OperatorDef], bool],
+        reads: Callable[[OperatorDef], Sequence[int]] | None = None,
     ) -> None:
         """Add an implementation; RegistrationError if there is one already."""
         key = (device, engine)
         if key in self.kernels:
             raise RegistrationError(f"{self.name} has an implementation for {key} already")
-        self.kernels[key] = Kernel(function, dynamic)
+        self.kernels[key] = Kernel(function, dynamic, reads)
 
     def cpu(self, function: Implementation) -> Implementation:
         """Decorator: the CPU implementation, asked once for its launches."""
@@ -95,12 +98,18 @@ class Operator:
         return function
 
     def cpu_dynamic(
-        self, when: Callable[[OperatorDef], bool] | None = None
+        self,
+        when: Callable[[OperatorDef], bool] | None = None,
+        reads: Callable[[OperatorDef], Sequence[int]] | None = None,
     ) -> Callable[[Implementation], Implementation]:
-        """Decorator: the CPU implementation, run as Python every time (or where `when` says so)."""
+        """Decorator: the CPU implementation, run as Python every time (or where `when` says so).
+
+        If shapes and launches depend on the contents of some inputs and on nothing else, `reads`
+        names these (small) inputs: while they and all shapes stay the same, so do the launches.
+        """
 
         def add(function: Implementation) -> Implementation:
-            self.register(function, "cpu", dynamic=when or _always)
+            self.register(function, "cpu", dynamic=when or _always, reads=reads)
             return function
 
         return add

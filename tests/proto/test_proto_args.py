@@ -134,7 +134,6 @@ VALUES = {
 }
 
 
-
 def _argument(value):
     """As make_argument, but tensors in the fields that files may hold them in."""
     if value == TENSOR:

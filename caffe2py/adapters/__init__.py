@@ -1,0 +1,1 @@
+"""Optional packages, each behind one small interface, imported when first used."""

@@ -1,0 +1,195 @@
+"""`caffe2py doctor`: what a report about a problem should hold."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from caffe2py import __version__
+from caffe2py.cli import common
+from caffe2py.cli.common import bytes_text
+
+#: Features of processors that decide which code is generated, of all that LLVM lists.
+_FEATURES = (
+    "sse4.2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512bw",
+    "avx512vnni",
+    "neon",
+    "sve",
+)
+_PACKAGES = ("numpy", "numba", "llvmlite", "protobuf", "click", "threadpoolctl")
+_OPTIONAL = {"image": ("pillow", "PIL")}
+
+
+@common.command("doctor")
+@common.json_option
+def doctor(json_: bool) -> None:
+    """Show versions, processor, memory budget, kernel cache, extras and GPU."""
+    found = {name: _attempt(section) for name, section in _SECTIONS.items()}
+    if json_:
+        common.print_json(found)
+        return
+    width = max(len(name) for name in found)
+    for name, facts in found.items():
+        items = facts.items() if isinstance(facts, dict) else [("", facts)]
+        text = ", ".join(f"{key} {value}".strip() for key, value in items)
+        click.echo(f"{name.ljust(width)}  {text}")
+
+
+COMMANDS = {"doctor": doctor}
+
+
+def _attempt(section: Callable[[], Any]) -> Any:
+    """What a section finds; a broken installation must not keep the others from being shown."""
+    try:
+        return section()
+    except Exception as error:
+        return f"error: {type(error).__name__}: {error}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _python() -> dict[str, str]:
+    return {"": f"{platform.python_version()} {sys.implementation.name}", "at": sys.executable}
+
+
+def _packages() -> dict[str, str]:
+    return {package: _version(package) for package in _PACKAGES}
+
+
+def _protobuf() -> str:
+    from google.protobuf.internal import api_implementation
+
+    return f"{api_implementation.Type()} backend"
+
+
+def _processor() -> dict[str, str]:
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    return {
+        "": llvm.get_host_cpu_name(),
+        "on": platform.machine(),
+        "with": " ".join(f for f in _FEATURES if features.get(f)) or "none of the known features",
+    }
+
+
+def _cores() -> dict[str, Any]:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = _quota()
+    return {
+        "present": os.cpu_count(),
+        "usable": usable,
+        "quota": "none" if quota is None else f"{quota:g}",
+    }
+
+
+def _quota() -> float | None:
+    """Cores that the control group grants, None without a limit."""
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else int(limit) / int(period)
+
+
+def _memory() -> str:
+    from caffe2py.tensor.memory import memory_budget
+
+    return f"{bytes_text(memory_budget())} for one array at most (CAFFE2PY_MAX_MEMORY)"
+
+
+def _kernel_cache() -> dict[str, Any]:
+    from caffe2py.kernels.objects import cache_folder
+
+    folder = cache_folder()
+    files = [p for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
+    return {
+        "": str(folder),
+        "writable": _writable(folder),
+        "objects": len(files),
+        "size": bytes_text(sum(p.stat().st_size for p in files)),
+    }
+
+
+def _writable(folder: Path) -> str:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return "yes"
+    except OSError as error:
+        return f"no ({error.strerror}): every run compiles anew"
+
+
+def _operators() -> str:
+    import caffe2py.core  # noqa: F401
+    from caffe2py.registry.operator import known_caffe2_operators, registered
+
+    ours, known = set(registered()), known_caffe2_operators()
+    return f"{len(ours & known)} of Caffe2's {len(known)}, {len(ours - known)} more"
+
+
+def _extras() -> dict[str, str]:
+    found = {}
+    for extra, (package, module) in _OPTIONAL.items():
+        present = importlib.util.find_spec(module) is not None
+        missing = f"missing (pip install caffe2py[{extra}])"
+        found[extra] = f"{package} {_version(package)}" if present else missing
+    return found
+
+
+def _gpu() -> str:
+    """Asks the driver itself, so that nothing large is imported."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "none (no NVIDIA driver)"
+    count = ctypes.c_int()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return "none (the NVIDIA driver finds none)"
+    names = [_gpu_name(driver, index) for index in range(count.value)]
+    return f"{'; '.join(names) or 'none'}, numba-cuda {_version('numba-cuda')}"
+
+
+def _gpu_name(driver: ctypes.CDLL, index: int) -> str:
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    driver.cuDeviceGet(ctypes.byref(device), index)
+    driver.cuDeviceGetName(name, len(name), device)
+    return f"cuda:{index} {name.value.decode(errors='replace')}"
+
+
+_SECTIONS: dict[str, Callable[[], Any]] = {
+    "caffe2py": lambda: __version__,
+    "python": _python,
+    "system": platform.platform,
+    "packages": _packages,
+    "protobuf": _protobuf,
+    "processor": _processor,
+    "cores": _cores,
+    "memory": _memory,
+    "kernel cache": _kernel_cache,
+    "operators": _operators,
+    "extras": _extras,
+    "gpu": _gpu,
+}

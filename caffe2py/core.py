@@ -1,0 +1,78 @@
+"""Caffe2's core module: nets, plans, operators and scopes. Importing it brings in the operators."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import caffe2py.kernels.table  # provides the loop that runs bound nets
+import caffe2py.ops
+from caffe2py.executor.session import GetGlobalInitArgs, GlobalInit
+from caffe2py.graph.device import DeviceOption, IsGPUDeviceType, device_option_equal
+from caffe2py.graph.net import Net
+from caffe2py.graph.operators import CreateOperator
+from caffe2py.graph.plan import (
+    ExecutionStep,
+    Plan,
+    add_nets_in_order,
+    execution_step,
+    scoped_execution_step,
+)
+from caffe2py.graph.queries import (
+    DataType,
+    IsOperator,
+    IsOperatorWithEngine,
+    RefreshRegisteredOperators,
+    get_net_name,
+    get_output_producers,
+    get_ssa,
+    get_undefined_blobs,
+    output_to_list,
+)
+from caffe2py.graph.reference import BlobReference, ScopedBlobReference, ScopedName
+from caffe2py.graph.scope import (
+    CurrentDeviceScope,
+    CurrentNameScope,
+    DeviceScope,
+    EmptyDeviceScope,
+    EmptyNameScope,
+    NameScope,
+)
+
+__all__ = [
+    "BlobReference",
+    "CreateOperator",
+    "CurrentDeviceScope",
+    "CurrentNameScope",
+    "DataType",
+    "DeviceOption",
+    "DeviceScope",
+    "EmptyDeviceScope",
+    "EmptyNameScope",
+    "ExecutionStep",
+    "GetGlobalInitArgs",
+    "GlobalInit",
+    "IsGPUDeviceType",
+    "IsOperator",
+    "IsOperatorWithEngine",
+    "NameScope",
+    "Net",
+    "Plan",
+    "RefreshRegisteredOperators",
+    "ScopedBlobReference",
+    "ScopedName",
+    "add_nets_in_order",
+    "device_option_equal",
+    "execution_step",
+    "get_net_name",
+    "get_output_producers",
+    "get_ssa",
+    "get_undefined_blobs",
+    "output_to_list",
+    "scoped_execution_step",
+]
+
+# a family exists because its file does
+for _file in sorted(Path(caffe2py.ops.__path__[0]).iterdir()):
+    if not _file.name.startswith("_"):
+        importlib.import_module(f"caffe2py.ops.{_file.stem}")

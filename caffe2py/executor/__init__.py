@@ -1,0 +1,1 @@
+"""Running NetDefs: blobs by name, operators bound once, rows in a table."""

@@ -1,0 +1,277 @@
+"""One OperatorDef, resolved once: blobs, arguments, kernel; then planned into launches."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from caffe2py.errors import (
+    BlobTypeError,
+    Error,
+    MissingBlobError,
+    ShapeError,
+)
+from caffe2py.proto.caffe2_pb2 import OperatorDef
+from caffe2py.registry.context import Launch
+from caffe2py.registry.infer import Query
+from caffe2py.registry.operator import lookup, service
+from caffe2py.registry.place import located, operator_place
+from caffe2py.registry.schema import Args
+from caffe2py.tensor.device import Device
+from caffe2py.tensor.tensor import Array, Blob, empty
+from caffe2py.tensor.types import UNKNOWN, DType, Shape, TensorType
+
+
+class Blobs(Protocol):
+    """What binding needs of a workspace."""
+
+    root_folder: str
+
+    def find(self, name: str) -> Blob | None:
+        """The blob of this name, here or in a parent."""
+
+    def create_blob(self, name: str) -> Blob:
+        """The blob of this name, made if there is none."""
+
+    def explain_missing(self, name: str) -> str:
+        """Why there may be no such blob, and what to try."""
+
+    def seed_for(self, name: str) -> int:
+        """A seed for the random operators of a net of this name."""
+
+
+class Origin:
+    """Where operators come from: the net's name and seed, for messages and random numbers."""
+
+    def __init__(self, net: str, seed: int = 0, device: Device | None = None) -> None:
+        self.net = net
+        self.seed = seed
+        self.device = device
+
+    def where(self, index: int, op: OperatorDef) -> str:
+        """The place of an operator, as it begins an error message."""
+        return operator_place(self.net, index, op)
+
+
+class BoundOperator:
+    """An operator with its blobs and kernel. It is the `Call` that implementations see."""
+
+    def __init__(self, op: OperatorDef, index: int, origin: Origin, workspace: Blobs) -> None:
+        """Check `op` and find what it needs.
+
+        Raises SchemaError, UnknownOperatorError, UnsupportedError or MissingBlobError, each with
+        the operator's place.
+        """
+        self.op = op
+        self.index = index
+        self.origin = origin
+        self._workspace = workspace
+        with located(lambda: origin.where(index, op)):
+            self.operator = lookup(op.type)
+            self.schema = self.operator.schema
+            self.args: Args = self.schema.verify(op)
+            option = op.device_option if op.HasField("device_option") else None
+            device = Device.from_option(option) if option else origin.device or Device()
+            kernel = self.operator.kernel(device, op.engine)
+            self.implementation = kernel.function
+            self.dynamic = kernel.dynamic(op)
+            self._reads = None if kernel.reads is None else tuple(kernel.reads(op))
+            self.input_blobs = tuple(self._input(workspace, k) for k in range(len(op.input)))
+            self.output_blobs = tuple(workspace.create_blob(name) for name in op.output)
+        self.launches: tuple[Launch, ...] = ()
+        self._planned: tuple[tuple[Blob, int], ...] = ()
+        self._contents: tuple[bytes, ...] | None = None
+        self._calls: list[tuple[Callable[[int], int], int, Launch]] | None = None
+        self._scratch: list[Array] = []
+        self._random: Array | None = None
+        self._inputs: tuple[Array, ...] | None = None
+
+    def _input(self, workspace: Blobs, index: int) -> Blob:
+        name = self.op.input[index]
+        blob = workspace.find(name)
+        if blob is None:
+            raise MissingBlobError(
+                f"input '{name}' ({self.schema.input_name(index)}) does not exist: "
+                f"Encountered a non-existing input blob: {name}. {workspace.explain_missing(name)}"
+            )
+        return blob
+
+    # ---- what an implementation sees
+
+    @property
+    def inputs(self) -> tuple[Array, ...]:
+        """The input tensors; BlobTypeError where a blob holds none.
+
+        They are those from before the outputs were sized, which matters where a blob is both.
+        """
+        if self._inputs is None:
+            self._inputs = tuple(self._input_array(k) for k in range(len(self.input_blobs)))
+        return self._inputs
+
+    def _input_array(self, index: int) -> Array:
+        array = self.input_blobs[index].array
+        if array is None:
+            raise self._no_tensor(index)
+        return array
+
+    def _no_tensor(self, index: int) -> Error:
+        blob = self.input_blobs[index]
+        if blob.value is None:
+            return MissingBlobError(
+                f"input {index} '{blob.name}' holds no value yet",
+                hint=f"feed it with FeedBlob('{blob.name}', array), or run what makes it",
+            )
+        found = type(blob.value).__name__
+        return BlobTypeError(f"input {index} '{blob.name}': expected a tensor, found {found}")
+
+    @property
+    def outputs(self) -> tuple[Array, ...]:
+        """The output tensors, sized by inference."""
+        return tuple(self._output_array(k) for k in range(len(self.output_blobs)))
+
+    def _output_array(self, index: int) -> Array:
+        array = self.output_blobs[index].array
+        if array is None:
+            raise BlobTypeError(f"output {index} '{self.output_blobs[index].name}' has no size yet")
+        return array
+
+    def output(self, index: int, shape: Shape, dtype: DType) -> Array:
+        """Size one output."""
+        return self.output_blobs[index].resize(shape, np.dtype(dtype))
+
+    def scratch(self, shape: Shape, dtype: Any) -> Array:
+        """An array that lives as long as the plan."""
+        self._scratch.append(empty(shape, np.dtype(dtype)))
+        return self._scratch[-1]
+
+    def share(self, index: int, array: Array) -> None:
+        """Make an output a view of `array`."""
+        self.output_blobs[index].share(array)
+
+    def value(self, index: int) -> Any:
+        """What an input blob holds."""
+        blob = self.input_blobs[index]
+        if blob.value is None:
+            raise self._no_tensor(index)
+        return blob.value
+
+    def put(self, index: int, value: Any) -> None:
+        """Make an output blob hold an object."""
+        self.output_blobs[index].put(value)
+
+    def input_blob(self, index: int) -> str:
+        """The name of an input blob."""
+        name: str = self.op.input[index]
+        return name
+
+    @property
+    def root_folder(self) -> str:
+        """The folder of the workspace."""
+        return self._workspace.root_folder
+
+    def random_state(self) -> Array:
+        """Key and counter of this operator's random numbers; net and position give the key."""
+        if self._random is None:
+            seed = self.op.device_option.random_seed
+            place = zlib.crc32(f"{self.origin.net}/{self.index}/{self.op.type}".encode())
+            key = seed if seed else (self.origin.seed << 32) ^ place
+            self._random = np.array([key, 0], np.uint64)
+        return self._random
+
+    # ---- what an executor does with it
+
+    def blobs(self) -> Iterator[Blob]:
+        """All blobs that a plan captures."""
+        yield from self.input_blobs
+        yield from self.output_blobs
+
+    @property
+    def stale(self) -> bool:
+        """Whether a blob has changed since `plan`."""
+        if not self._planned and (self.input_blobs or self.output_blobs):
+            return True
+        return any(b.generation != g for b, g in self._planned)
+
+    def plan(self) -> Sequence[Launch]:
+        """Infer, allocate and ask the implementation for its launches.
+
+        Raises ShapeError, DTypeError, ValueRangeError, MissingBlobError... with the place.
+        """
+        with located(lambda: self.origin.where(self.index, self.op)):
+            self._scratch.clear()
+            self._inputs = None
+            before = [blob.array for blob in self.input_blobs]
+            types = self.operator.infer(self._query())
+            if all(b.array is not None for b in self.input_blobs):
+                self._inputs = self.inputs
+            self._allocate(types)
+            answer = self.implementation(self)
+            launches = (answer,) if isinstance(answer, Launch) else tuple(answer or ())
+            if not self.dynamic:
+                self._refuse_moved(launches)
+        self.launches = launches
+        self._calls = None
+        self._contents = self._read_contents() if self.dynamic else None
+        # an input that got another shape in place makes the next run another one
+        moved = any(b.array is not a for b, a in zip(self.input_blobs, before, strict=True))
+        self._planned = () if moved else tuple((b, b.generation) for b in self.blobs())
+        return launches
+
+    def _query(self) -> Query:
+        types = tuple(
+            UNKNOWN if b.array is None else TensorType.of(b.array) for b in self.input_blobs
+        )
+        for index, blob in enumerate(self.input_blobs):
+            if blob.value is None:
+                raise self._no_tensor(index)
+        value: Callable[[int], Any] = (
+            (lambda index: self.input_blobs[index].array) if self.dynamic else (lambda index: None)
+        )
+        return Query(self.schema, types, self.args, len(self.output_blobs), value)
+
+    def _allocate(self, types: Sequence[TensorType]) -> None:
+        for blob, type_ in zip(self.output_blobs, types, strict=True):
+            shape = type_.full_shape
+            if type_.dtype is not None and shape is not None:
+                blob.resize(shape, type_.dtype)
+
+    def _refuse_moved(self, launches: Sequence[Launch]) -> None:
+        """In place, an output of another size moves away from the input that is still read."""
+        for index, blob in enumerate(self.input_blobs):
+            before, after = self.inputs[index] if self._inputs else None, blob.array
+            if before is None or after is None or before.ctypes.data == after.ctypes.data:
+                continue
+            if any(before.ctypes.data in launch.block for launch in launches):
+                raise ShapeError(
+                    f"'{blob.name}' cannot be computed in place: as input {index} it is "
+                    f"{TensorType.of(before)}, as output {TensorType.of(after)}"
+                )
+
+    def run(self) -> None:
+        """Run by itself, through Python: the reference for every faster way."""
+        if self.stale or (self.dynamic and not self._same_contents()):
+            self.plan()
+        if self._calls is None:
+            at = service("callable_at")
+            self._calls = [(at(x.address), x.block.ctypes.data, x) for x in self.launches]
+        for call, block, launch in self._calls:
+            status = call(block)
+            if status:
+                raise self.failure(launch, status)
+
+    def _read_contents(self) -> tuple[bytes, ...] | None:
+        """The contents of the inputs that decide on the launches; None: others decide too."""
+        if self._reads is None:
+            return None
+        arrays = [self.input_blobs[index].array for index in self._reads]
+        return tuple(b"" if array is None else array.tobytes() for array in arrays)
+
+    def _same_contents(self) -> bool:
+        return self._contents is not None and self._contents == self._read_contents()
+
+    def failure(self, launch: Launch, status: int) -> Error:
+        """The error that a launch's status means, with the operator's place."""
+        return launch.explain(status).with_where(self.origin.where(self.index, self.op))

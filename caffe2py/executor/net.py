@@ -1,0 +1,159 @@
+"""A created net: its operators in order, run from a table or, for reference, one by one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from caffe2py.errors import NetError
+from caffe2py.executor.bind import Blobs, BoundOperator, Origin
+from caffe2py.proto.analysis import nesting_depth
+from caffe2py.proto.caffe2_pb2 import NetDef
+from caffe2py.registry.operator import service
+from caffe2py.tensor.device import Device
+from caffe2py.tensor.tensor import Blob
+
+#: Nets nested deeper than this cannot be read back from a file.
+MAX_DEPTH = 50
+
+
+class Runner(Protocol):
+    """A way to run bound operators."""
+
+    def run(self) -> None:
+        """Run all operators once."""
+
+
+class SimpleRunner:
+    """One operator after another, each through Python."""
+
+    def __init__(self, operators: Sequence[BoundOperator]) -> None:
+        self.operators = operators
+
+    def run(self) -> None:
+        """Run all operators once."""
+        for operator in self.operators:
+            operator.run()
+
+
+class TableRunner:
+    """Segments of launches in one machine-code loop each, and dynamic operators in between."""
+
+    def __init__(self, operators: Sequence[BoundOperator]) -> None:
+        self.steps: list[_Segment | BoundOperator] = []
+        pending: list[BoundOperator] = []
+        for operator in operators:
+            if operator.dynamic:
+                self._close(pending)
+                pending = []
+                self.steps.append(operator)
+            else:
+                pending.append(operator)
+        self._close(pending)
+
+    def _close(self, pending: list[BoundOperator]) -> None:
+        if pending:
+            self.steps.append(_Segment(pending))
+
+    def run(self) -> None:
+        """Run all operators once."""
+        for step in self.steps:
+            step.run()
+
+
+class _Segment:
+    """Operators whose launches are known before they run, as rows of one table."""
+
+    def __init__(self, operators: Sequence[BoundOperator]) -> None:
+        self.operators = operators
+        self._table: Any = None
+        self._owners: list[BoundOperator] = []
+        self._planned: tuple[tuple[Blob, int], ...] | None = None
+        self._seen = -1
+
+    def run(self) -> None:
+        if self._seen != Blob.changes:
+            self._refresh()
+        status = self._table.run()
+        if status:
+            row = self._table.stopped
+            raise self._owners[row].failure(self._table.launches[row], status)
+
+    def _refresh(self) -> None:
+        if self._planned is None or any(b.generation != g for b, g in self._planned):
+            self._plan()
+        self._seen = -1 if self._planned is None else Blob.changes
+
+    def _plan(self) -> None:
+        """Plan every operator; if one cannot be, those before it still run, as one by one."""
+        self._planned = None
+        before = [(blob, blob.array) for blob in self._read_first()]
+        for position, operator in enumerate(self.operators):
+            try:
+                operator.plan()
+            except BaseException:
+                self._tabulate(self.operators[:position])
+                self._table.run()
+                raise
+        self._tabulate(self.operators)
+        # what comes in and got another shape in place makes the next run another one
+        if all(blob.array is array for blob, array in before):
+            blobs = {id(b): b for operator in self.operators for b in operator.blobs()}
+            self._planned = tuple((b, b.generation) for b in blobs.values())
+
+    def _read_first(self) -> list[Blob]:
+        """The blobs that are read before they are written."""
+        written: set[int] = set()
+        found: dict[int, Blob] = {}
+        for operator in self.operators:
+            found.update((id(b), b) for b in operator.input_blobs if id(b) not in written)
+            written.update(id(b) for b in operator.output_blobs)
+        return list(found.values())
+
+    def _tabulate(self, operators: Sequence[BoundOperator]) -> None:
+        pairs = [(operator, launch) for operator in operators for launch in operator.launches]
+        self._owners = [operator for operator, _ in pairs]
+        self._table = service("table")([launch for _, launch in pairs])
+
+
+#: Net types of Caffe2. All give the same result; those with threads are run in order as well.
+RUNNERS: dict[str, type[SimpleRunner | TableRunner]] = {
+    "": TableRunner,
+    "simple": TableRunner,
+    "dag": TableRunner,
+    "prof_dag": TableRunner,
+    "async_dag": TableRunner,
+    "async_simple": TableRunner,
+    "async_scheduling": TableRunner,
+    "async_polling": TableRunner,
+    "parallel": TableRunner,
+    "rnn": TableRunner,
+    "singlethread_async": TableRunner,
+    "reference": SimpleRunner,
+}
+
+
+class CreatedNet:
+    """A NetDef whose operators are bound to the blobs of a workspace."""
+
+    def __init__(self, net: NetDef, workspace: Blobs) -> None:
+        """Check and bind every operator; raises as BoundOperator, and NetError for the net."""
+        self.name = net.name
+        if net.type not in RUNNERS:
+            known = ", ".join(sorted(t for t in RUNNERS if t))
+            raise NetError(f"net '{net.name}' has the type '{net.type}'; known: {known}")
+        depth = nesting_depth(net)
+        if depth > MAX_DEPTH:
+            raise NetError(f"net '{net.name}' nests nets {depth} deep; the limit is {MAX_DEPTH}")
+        device = Device.from_option(net.device_option) if net.HasField("device_option") else None
+        origin = Origin(net.name, workspace.seed_for(net.name), device)
+        self.operators = [BoundOperator(op, k, origin, workspace) for k, op in enumerate(net.op)]
+        self.runner: Runner = RUNNERS[net.type](self.operators)
+        self._lock = threading.Lock()
+
+    def run(self, iterations: int = 1) -> None:
+        """Run the net; calls from several threads take turns."""
+        with self._lock:
+            for _ in range(iterations):
+                self.runner.run()

@@ -1,0 +1,340 @@
+"""Caffe2's workspace functions: they work on one current workspace, which has a name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from caffe2py.errors import Error, UnsupportedError, UsageError
+from caffe2py.executor.inputs import as_net, as_operator, as_plan, blob_name, net_name
+from caffe2py.executor.workspace import Workspace
+from caffe2py.proto.caffe2_pb2 import DeviceOption, TensorProto
+from caffe2py.registry.infer_net import Walk
+from caffe2py.registry.operator import registered
+from caffe2py.tensor.device import Device
+from caffe2py.tensor.serialize import (
+    blob_from_proto,
+    parse_blob,
+    serialize_blob,
+    tensor_from_proto,
+)
+from caffe2py.tensor.tensor import Array
+from caffe2py.tensor.types import TensorType, dtype_from_number, number_from_dtype
+
+log = logging.getLogger(__name__)
+
+#: Integer tensors of at most this many elements may be shapes; inference looks at their values.
+_MAX_SHAPE = 64
+
+_DEFAULT = "default"
+_workspaces: dict[str, Workspace] = {_DEFAULT: Workspace()}
+_current = _DEFAULT
+_global_init_args: list[str] = []
+
+has_gpu_support = False
+has_cuda_support = False
+
+
+def current() -> Workspace:
+    """The workspace that the functions here work on."""
+    return _workspaces[_current]
+
+
+# ---------------------------------------------------------------- workspaces
+
+
+def CurrentWorkspace() -> str:
+    """The name of the current workspace; "default" at first."""
+    return _current
+
+
+def Workspaces() -> list[str]:
+    """The names of all workspaces, sorted."""
+    return sorted(_workspaces)
+
+
+def SwitchWorkspace(name: Any, create_if_missing: bool | None = None) -> None:
+    """Make another workspace the current one; UsageError if there is none of that name."""
+    global _current
+    text = blob_name(name)
+    if text not in _workspaces:
+        if not create_if_missing:
+            known = ", ".join(Workspaces())
+            raise UsageError(f"workspace '{text}' does not exist; there is {known}")
+        _workspaces[text] = Workspace()
+    _current = text
+
+
+@contextmanager
+def WorkspaceGuard(workspace_name: Any) -> Iterator[None]:
+    """Work on another workspace, made if necessary, and then on this one again."""
+    before = _current
+    SwitchWorkspace(workspace_name, True)
+    try:
+        yield
+    finally:
+        SwitchWorkspace(before)
+
+
+def ResetWorkspace(root_folder: str | None = None) -> bool:
+    """Forget all blobs and nets of the current workspace. Returns True."""
+    current().reset(root_folder)
+    return True
+
+
+def RootFolder() -> str:
+    """The folder that file operators start from."""
+    return current().root_folder
+
+
+def GlobalInit(args: Iterable[str | bytes]) -> bool:
+    """Accept Caffe2's command line flags; they are remembered and change nothing. Returns True."""
+    if isinstance(args, str | bytes):
+        raise UsageError(f"GlobalInit takes a list of arguments, found {args!r:.80}")
+    _global_init_args[:] = [blob_name(arg) for arg in args][1:]
+    return True
+
+
+def GetGlobalInitArgs() -> list[str]:
+    """The flags that GlobalInit was given, without the program's name."""
+    return list(_global_init_args)
+
+
+def RegisteredOperators() -> list[str]:
+    """The types of all operators, sorted."""
+    return sorted(registered())
+
+
+def NumCudaDevices() -> int:
+    """How many CUDA devices can be used."""
+    return 0
+
+
+NumGpuDevices = NumCudaDevices
+
+
+# ---------------------------------------------------------------- blobs
+
+
+def FeedBlob(name: Any, arr: Any, device_option: DeviceOption | None = None) -> bool:
+    """Copy a value into a blob, which is made if necessary. Returns True.
+
+    `arr` is an array, what becomes one (numbers, lists), a TensorProto, or str or bytes, which make
+    a string blob; arrays of str or bytes make a string tensor. Raises DTypeError for an array that
+    no tensor can hold, UnsupportedError for a device other than the CPU.
+    """
+    device = Device() if device_option is None else Device.from_option(device_option)
+    if device.kind != "cpu":
+        raise UnsupportedError(f"FeedBlob('{blob_name(name)}'): there is no device {device}")
+    value = tensor_from_proto(arr) if isinstance(arr, TensorProto) else arr
+    current().feed(blob_name(name), value)
+    return True
+
+
+def FetchBlob(name: Any) -> Any:
+    """A copy of what a blob holds: an array, or bytes for a string blob.
+
+    String tensors are arrays of bytes objects. For anything else it is a line of text (bytes) that
+    names the kind of object. Raises MissingBlobError if there is no such blob.
+    """
+    text = blob_name(name)
+    blob = current().blob(text)
+    if isinstance(blob.value, bytes) or blob.array is not None:
+        return current().fetch(text)
+    kind = "nullptr (uninitialized)" if blob.value is None else type(blob.value).__name__
+    return f"{text}, a C++ native class of type {kind}.".encode()
+
+
+def FetchBlobs(names: Iterable[Any]) -> list[Any]:
+    """As FetchBlob, for several blobs."""
+    return [FetchBlob(name) for name in names]
+
+
+def Blobs() -> list[str]:
+    """The names of all blobs, sorted."""
+    return current().blobs()
+
+
+def HasBlob(name: Any) -> bool:
+    """Whether there is a blob of this name."""
+    return current().has_blob(blob_name(name))
+
+
+def CreateBlob(name: Any) -> bool:
+    """Make a blob with nothing in it, unless there is one. Returns True."""
+    current().create_blob(blob_name(name))
+    return True
+
+
+def ResetBlob(name: Any) -> None:
+    """Empty a blob; MissingBlobError if there is none."""
+    current().blob(blob_name(name)).put(None)
+
+
+def RemoveBlob(name: Any) -> bool:
+    """Forget a blob; False if there was none."""
+    return current().remove_blob(blob_name(name))
+
+
+def SerializeBlob(name: Any) -> bytes:
+    """A blob as a serialized BlobProto; BlobTypeError unless it holds a tensor or a string."""
+    text = blob_name(name)
+    return serialize_blob(text, current().fetch(text))
+
+
+def DeserializeBlob(name: Any, serialized: bytes) -> None:
+    """Put the value of a serialized BlobProto into a blob, made if necessary.
+
+    A chunk of a tensor is put in its place. Raises ModelFormatError for bytes that hold no blob.
+    """
+    blob = current().create_blob(blob_name(name))
+    value = blob_from_proto(parse_blob(serialized), blob.array)
+    if value is not blob.array:
+        current().feed(blob.name, value)
+    else:
+        blob.version += 1
+
+
+class _Blobs(MutableMapping[Any, Any]):
+    """The current workspace's blobs as a mapping: `blobs["x"] = array`."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return FetchBlob(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        FeedBlob(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        current().blob(blob_name(key))
+        RemoveBlob(key)
+
+    def __contains__(self, key: object) -> bool:
+        return HasBlob(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(Blobs())
+
+    def __len__(self) -> int:
+        return len(Blobs())
+
+
+blobs = _Blobs()
+
+
+# ---------------------------------------------------------------- nets
+
+
+def CreateNet(net: Any, overwrite: bool = False, input_blobs: Iterable[Any] | None = None) -> bool:
+    """Bind a net (a Net, a NetDef or its bytes) to the current workspace. Returns True.
+
+    `input_blobs` are made, empty, if they do not exist. Raises NetError if a net of that name
+    exists and not `overwrite`, and whatever is wrong with an operator, with its place.
+    """
+    for name in [input_blobs] if isinstance(input_blobs, str) else input_blobs or ():
+        CreateBlob(name)
+    current().create_net(as_net(net), overwrite=overwrite)
+    return True
+
+
+def Nets() -> list[str]:
+    """The names of the created nets."""
+    return current().nets()
+
+
+def DeleteNet(name: Any) -> None:
+    """Forget a created net."""
+    current().delete_net(net_name(name))
+
+
+def RunNet(name: Any, num_iter: int = 1, allow_fail: bool = False) -> bool:
+    """Run a created net, given by name, Net or NetDef, `num_iter` times.
+
+    Returns True; with `allow_fail` a failure is logged and returns False.
+    """
+    try:
+        current().run_net(net_name(name), num_iter)
+    except Error as error:
+        if not allow_fail:
+            raise
+        log.error("%s", error)
+        return False
+    return True
+
+
+def RunNetOnce(net: Any) -> bool:
+    """Bind a net, run it once and forget it; its blobs stay. Returns True."""
+    current().run_net_once(as_net(net))
+    return True
+
+
+def RunOperatorOnce(operator: Any) -> bool:
+    """Run an OperatorDef (or its bytes). Returns True."""
+    current().run_operator_once(as_operator(operator))
+    return True
+
+
+def RunOperatorsOnce(operators: Iterable[Any]) -> bool:
+    """Run operators in order. Returns True."""
+    current().run_operators_once([as_operator(op) for op in operators])
+    return True
+
+
+def RunOperatorMultiple(operator: Any, num_runs: int) -> bool:
+    """Run one operator several times. Returns True."""
+    for _ in range(num_runs):
+        RunOperatorOnce(operator)
+    return True
+
+
+def RunPlan(plan_or_step: Any) -> bool:
+    """Run a Plan, a PlanDef, its bytes, or an ExecutionStep. Returns True."""
+    current().run_plan(as_plan(plan_or_step))
+    return True
+
+
+# ---------------------------------------------------------------- types before the run
+
+
+def InferShapesAndTypes(
+    nets: Iterable[Any],
+    blob_dimensions: Mapping[Any, Iterable[int]] | None = None,
+    nets_proto: bool = False,
+    blob_types: Mapping[Any, int] | None = None,
+) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """The shapes, and the types as DataType numbers, of all blobs that the nets lead to.
+
+    Starts from `blob_dimensions` (float unless `blob_types` says otherwise) or, without them, from
+    the tensors in the current workspace. What cannot be told before the run is left out.
+    `nets_proto` is accepted: nets may always be Net, NetDef or bytes. Raises the first
+    contradiction with its place.
+    """
+    walk = _known_blobs() if blob_dimensions is None else Walk()
+    numbers = {blob_name(name): number for name, number in (blob_types or {}).items()}
+    for key, dims in (blob_dimensions or {}).items():
+        name = blob_name(key)
+        dtype = dtype_from_number(numbers.get(name, TensorProto.FLOAT))
+        walk.types[name] = TensorType(dtype, tuple(int(dim) for dim in dims))
+    for net in nets:
+        for step in walk.steps(as_net(net)):
+            if step.error is not None:
+                raise step.error
+    known = sorted(walk.types.items())
+    shapes = {name: list(t.full_shape) for name, t in known if t.full_shape is not None}
+    return shapes, {name: number_from_dtype(t.dtype) for name, t in known if t.dtype is not None}
+
+
+def _known_blobs() -> Walk:
+    types: dict[str, TensorType] = {}
+    values: dict[str, Array] = {}
+    for name in Blobs():
+        array = current().blob(name).array
+        if array is None:
+            continue
+        types[name] = TensorType.of(array)
+        if array.dtype.kind in "iu" and array.size <= _MAX_SHAPE:
+            values[name] = np.array(array)
+    return Walk(types, values)

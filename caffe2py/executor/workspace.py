@@ -1,0 +1,220 @@
+"""A workspace: named blobs, created nets, and child workspaces that see their parent's blobs."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caffe2py.errors import BlobTypeError, Error, MissingBlobError, NetError
+from caffe2py.executor.bind import BoundOperator, Origin
+from caffe2py.executor.net import CreatedNet
+from caffe2py.executor.plan import run_plan
+from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
+from caffe2py.tensor.tensor import Array, Blob, Tensor, as_tensor_array
+
+
+class Workspace:
+    """Blobs by name. Not to be changed from several threads at once; its nets may run in turns."""
+
+    def __init__(self, parent: Workspace | None = None) -> None:
+        self.parent = parent
+        self.root_folder: str = parent.root_folder if parent else "."
+        self._blobs: dict[str, Blob] = {}
+        self._nets: dict[str, CreatedNet] = {}
+        self._created: dict[str, int] = {}
+        self._lock = threading.RLock()
+
+    # ---- blobs
+
+    def find(self, name: str) -> Blob | None:
+        """The blob of this name, here or in a parent."""
+        workspace: Workspace | None = self
+        while workspace is not None:
+            blob = workspace._blobs.get(name)
+            if blob is not None:
+                return blob
+            workspace = workspace.parent
+        return None
+
+    def blob(self, name: str) -> Blob:
+        """The blob of this name; MissingBlobError says what might have been meant."""
+        found = self.find(name)
+        if found is None:
+            raise MissingBlobError(f"blob '{name}' does not exist. {self.explain_missing(name)}")
+        return found
+
+    def create_blob(self, name: str) -> Blob:
+        """The blob of this name, made here if neither this workspace nor a parent has it."""
+        with self._lock:
+            found = self.find(name)
+            if found is None:
+                found = self._blobs[name] = Blob(name)
+            return found
+
+    def create_local_blob(self, name: str) -> Blob:
+        """The blob of this name in this very workspace, hiding one of a parent."""
+        with self._lock:
+            return self._blobs.setdefault(name, Blob(name))
+
+    def has_blob(self, name: str) -> bool:
+        """Whether there is such a blob, here or in a parent."""
+        return self.find(name) is not None
+
+    def remove_blob(self, name: str) -> bool:
+        """Forget a blob of this workspace; False if there was none."""
+        with self._lock:
+            blob = self._blobs.pop(name, None)
+            if blob is not None:
+                blob.put(None)
+            return blob is not None
+
+    def blobs(self) -> list[str]:
+        """The names of all blobs, parents' included, sorted."""
+        names = set(self._blobs)
+        return sorted(names | set(self.parent.blobs()) if self.parent else names)
+
+    def local_blobs(self) -> list[str]:
+        """The names of the blobs of this very workspace, sorted."""
+        return sorted(self._blobs)
+
+    def feed(self, name: str, value: Any) -> None:
+        """Copy a value into a blob: an array (or what becomes one), or str/bytes as they are.
+
+        The blob keeps its storage if shape and type stay the same, so nets need no new plan.
+        Raises DTypeError for an array that no tensor can hold.
+        """
+        if isinstance(value, str):
+            value = value.encode()
+        if isinstance(value, bytes):
+            self.create_blob(name).put(value)
+            return
+        try:
+            array = as_tensor_array(value)
+        except Error as error:
+            raise error.with_where(f"FeedBlob('{name}')") from None
+        self.create_blob(name).feed(array)
+
+    def feed_shared(self, name: str, array: Array) -> None:
+        """Make a blob hold `array` itself, without a copy."""
+        self.create_blob(name).tensor().array = array
+        self.create_blob(name).changed()
+
+    def fetch(self, name: str) -> Any:
+        """A copy of what a blob holds; an object that is no tensor is returned as it is.
+
+        Raises MissingBlobError if there is no blob, or nothing in it.
+        """
+        blob = self.blob(name)
+        if isinstance(blob.value, Tensor):
+            return np.array(blob.value.array, order="C", copy=True, subok=False)
+        if blob.value is None:
+            raise MissingBlobError(f"blob '{name}' holds no value yet", hint="run what makes it")
+        return blob.value
+
+    def fetch_array(self, name: str) -> Array:
+        """As fetch, refusing with BlobTypeError what is not a tensor."""
+        value = self.fetch(name)
+        if not isinstance(value, np.ndarray):
+            raise BlobTypeError(f"blob '{name}' holds a {type(value).__name__}, not a tensor")
+        return value
+
+    def explain_missing(self, name: str) -> str:
+        """What a user can do about a blob that does not exist."""
+        names = self.blobs()
+        tail = name.rpartition("/")[2]
+        scoped = [n for n in names if n != name and n.rpartition("/")[2] == tail][:3]
+        near = scoped or difflib.get_close_matches(name, names, 3, 0.7)
+        if near:
+            return (
+                "There is " + " and ".join(f"'{n}'" for n in near) + ": is a scope or a letter off?"
+            )
+        return (
+            f"Feed it with FeedBlob('{name}', array), or run first what makes it (an init net); "
+            f"the workspace holds {len(names)} blob(s)."
+        )
+
+    # ---- nets
+
+    def seed_for(self, name: str) -> int:
+        """A seed that depends on how many nets of this name were made here before.
+
+        So a program gives the same numbers in every run, and two nets in a row give different ones.
+        """
+        with self._lock:
+            count = self._created.get(name, 0)
+            self._created[name] = count + 1
+        return count
+
+    def create_net(self, net: NetDef, *, overwrite: bool = False) -> str:
+        """Bind a net to this workspace under its name and return the name.
+
+        Raises NetError if the name is empty or taken; what binding raises leaves the old net.
+        """
+        if not net.name:
+            raise NetError("a net must have a name to be created")
+        if net.name in self._nets and not overwrite:
+            raise NetError(
+                f"net '{net.name}' exists already", hint="overwrite=True, or another name"
+            )
+        self._nets[net.name] = CreatedNet(net, self)
+        return net.name
+
+    def net(self, name: str) -> CreatedNet:
+        """A created net; NetError with near names otherwise."""
+        found = self._nets.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self._nets, 3, 0.6)
+            guess = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise NetError(f"net '{name}' was not created{guess}", hint="CreateNet first")
+        return found
+
+    def delete_net(self, name: str) -> None:
+        """Forget a created net."""
+        self._nets.pop(name, None)
+
+    def nets(self) -> list[str]:
+        """The names of the created nets."""
+        return list(self._nets)
+
+    def run_net(self, name: str, iterations: int = 1) -> None:
+        """Run a created net."""
+        self.net(name).run(iterations)
+
+    def run_net_once(self, net: NetDef) -> None:
+        """Bind a net, run it once, forget it. Its blobs stay."""
+        CreatedNet(net, self).run()
+
+    def run_operator_once(self, op: OperatorDef) -> None:
+        """Run one operator."""
+        self.run_operators_once([op])
+
+    def run_operators_once(self, ops: Iterable[OperatorDef]) -> None:
+        """Run operators, each bound when the ones before it have run."""
+        for index, op in enumerate(ops):
+            BoundOperator(op, index, Origin("", self.seed_for("")), self).run()
+
+    def run_plan(self, plan: PlanDef) -> None:
+        """Run a plan: create its nets, then its execution steps."""
+        run_plan(plan, self)
+
+    def child(self, bindings: Mapping[str, str] | None = None) -> Workspace:
+        """A workspace that sees this one's blobs; `bindings` lends some of them other names."""
+        made = Workspace(self)
+        for inner, outer in (bindings or {}).items():
+            made._blobs[inner] = self.blob(outer)
+        return made
+
+    def reset(self, root_folder: str | None = None) -> None:
+        """Forget all blobs and nets; `root_folder` is where file operators look."""
+        with self._lock:
+            self._nets.clear()
+            self._created.clear()
+            self._blobs.clear()
+            if root_folder:
+                Path(root_folder).mkdir(parents=True, exist_ok=True)
+                self.root_folder = root_folder

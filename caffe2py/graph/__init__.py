@@ -1,0 +1,1 @@
+"""Building NetDefs: scopes, references to blobs, nets and plans. Runs nothing."""

@@ -1,0 +1,339 @@
+"""Net: a NetDef that grows by calls such as `net.FC([x, w, b], "y")`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from caffe2py.errors import Error, NetError, UsageError
+from caffe2py.graph.constants import constant_fill
+from caffe2py.graph.lines import Lines, user_line
+from caffe2py.graph.naming import BlobNames, unique_net_name
+from caffe2py.graph.operators import CreateOperator, operator_label, unknown_method
+from caffe2py.graph.reference import BlobReference, ScopedBlobReference, ScopedName, blob_names
+from caffe2py.proto.analysis import rename_blobs
+from caffe2py.proto.args import make_argument
+from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, NetDef, OperatorDef
+from caffe2py.registry.operator import lookup, registered, verify
+
+
+class Net:
+    """A NetDef under construction.
+
+    `net.Relu(x, "y")` adds an operator, checks it against its declaration and returns references to
+    its outputs: one, a tuple of several, None for none. `outputs` are names, or their number, or
+    left out for one output with an automatic name. Blobs that nobody made before become external
+    inputs. The name is made unique in this process: "net", "net_1", ...
+    """
+
+    def __init__(self, name_or_proto: str | bytes | NetDef) -> None:
+        self._net = NetDef()
+        if isinstance(name_or_proto, NetDef):
+            self._net.CopyFrom(name_or_proto)
+            name = name_or_proto.name
+        elif isinstance(name_or_proto, str | bytes):
+            name = str(BlobReference(name_or_proto))
+        else:
+            raise UsageError(f"Net takes a name or a NetDef, found {name_or_proto!r:.80}")
+        self._net.name = unique_net_name(name)
+        self._names = BlobNames(self._net)
+        self._lines = Lines()
+        self._attributes: defaultdict[str, list[Any]] = defaultdict(list)
+
+    def Proto(self) -> NetDef:
+        """The NetDef itself; changes to it are changes of the net."""
+        return self._net
+
+    def Name(self) -> str:
+        """The name, unique in this process."""
+        return self._net.name
+
+    def __str__(self) -> str:
+        return self._net.name
+
+    def __repr__(self) -> str:
+        return f"Net({self._net.name!r}, {len(self._net.op)} operators)"
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *registered()})
+
+    def operator_lines(self) -> list[str | None]:
+        """For each operator where the user's program created it, "file.py:12", if known."""
+        return self._lines.of(self._net.op)
+
+    # ---- operators
+
+    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+        """What adds an operator of this type."""
+        if op_type.startswith("_"):
+            raise AttributeError(f"Attribute {op_type} not found.")
+        return self.operator_method(op_type)
+
+    def operator_method(self, op_type: str) -> Callable[..., Any]:
+        """What adds an operator: `method(inputs, outputs=None, **arguments)`.
+
+        Raises UnknownOperatorError, which is also an AttributeError, with near names.
+        """
+        if op_type not in registered():
+            raise unknown_method(op_type)
+
+        def build(inputs: Any, outputs: Any = None, **kwargs: Any) -> Any:
+            return self._CreateAndAddToSelf(op_type, inputs, outputs, **kwargs)
+
+        build.__name__ = op_type
+        build.__doc__ = lookup(op_type).schema.doc
+        return build
+
+    def _CreateAndAddToSelf(
+        self, op_type: str, inputs: Any, outputs: Any = None, **kwargs: Any
+    ) -> Any:
+        try:
+            names = blob_names(inputs, "input")
+            self._refuse_undefined(inputs)
+            op = CreateOperator(op_type, inputs, self._outputs(op_type, outputs), **kwargs)
+        except Error as error:
+            index, name = len(self._net.op), kwargs.get("name", "")
+            error.where = operator_label(op_type, name, index, self._net.name)
+            raise
+        for name in names:
+            if not self._names.is_defined(name):
+                self._net.external_input.append(name)
+        self._extend([op], [user_line()])
+        made = tuple(BlobReference(name, self) for name in op.output)
+        return made if len(made) > 1 else made[0] if made else None
+
+    def _outputs(self, op_type: str, outputs: Any) -> Any:
+        if outputs is None and not lookup(op_type).schema.outputs:
+            return []
+        if outputs is None:
+            return [self.NextName(op_type)]
+        if isinstance(outputs, int):
+            return [self.NextName(op_type, k) for k in range(outputs)]
+        return outputs
+
+    def _refuse_undefined(self, inputs: Any) -> None:
+        """A reference of this very net that nothing defines was made by hand or out of turn."""
+        for blob in inputs if isinstance(inputs, list | tuple) else [inputs]:
+            if not isinstance(blob, BlobReference) or blob.Net() is not self:
+                continue
+            if not self._names.is_defined(str(blob)):
+                raise NetError(
+                    f"input '{blob}' is a blob of this net, but nothing in the net makes it yet",
+                    hint=f"net.AddExternalInput({str(blob)!r})",
+                )
+
+    def _extend(self, ops: Sequence[OperatorDef], lines: Iterable[str | None]) -> None:
+        self._net.op.extend(ops)
+        self._lines.add(ops, lines)
+
+    def extend_ops(self, new_ops: Iterable[OperatorDef]) -> None:
+        """Append operators that exist, checking each; external inputs stay as they are."""
+        ops = list(new_ops)
+        for index, op in enumerate(ops, len(self._net.op)):
+            try:
+                verify(op)
+            except Error as error:
+                where = operator_label(op.type, op.name, index, self._net.name)
+                raise error.with_where(where) from None
+        self._extend(ops, [user_line()] * len(ops))
+
+    def Const(self, array: Any, blob_out: Any = None, dtype: Any = None) -> BlobReference:
+        """A blob that holds these values: a filler operator of the kind that their type needs."""
+        op_type, args = constant_fill(array, dtype)
+        outputs = 1 if blob_out is None else blob_out
+        made: BlobReference = self._CreateAndAddToSelf(op_type, [], outputs, **args)
+        return made
+
+    # ---- names
+
+    def NextName(self, prefix: str | None = None, output_id: int | None = None) -> str:
+        """A free name, "net/prefix" or "net_blob_0"; not reserved."""
+        return self._names.next_name(prefix, output_id)
+
+    def NextBlob(self, prefix: str = "unnamed") -> BlobReference:
+        """A reference with a name that is free, and given out only once; outside all scopes."""
+        return BlobReference(self._names.reserve(prefix))
+
+    def NextScopedBlob(self, prefix: str = "unnamed") -> BlobReference:
+        """As NextBlob, in the current name scope."""
+        return BlobReference(self._names.reserve(ScopedName(prefix)))
+
+    def GetBlobRef(self, blob_name: Any) -> BlobReference:
+        """A reference to a blob of this net; KeyError if there is no such blob."""
+        if not self.BlobIsDefined(blob_name):
+            raise KeyError(f"Net does not define blob {blob_name}")
+        return BlobReference(blob_name, self)
+
+    def BlobIsDefined(self, blob: Any) -> bool:
+        """Whether an operator makes the blob, or it is an external input."""
+        return self._names.is_defined(str(BlobReference(blob)))
+
+    def UsesBlob(self, blob: Any) -> bool:
+        """Whether an operator reads the blob, or it is an external input."""
+        name = str(BlobReference(blob))
+        return self._names.is_read(name) or self._names.is_external(name)
+
+    def is_external_input(self, blob: Any) -> bool:
+        """Whether the blob is an external input."""
+        return self._names.is_external(str(BlobReference(blob)))
+
+    # ---- external blobs
+
+    @property
+    def external_inputs(self) -> list[BlobReference]:
+        """References to the blobs that come from outside."""
+        return [BlobReference(name, self) for name in self._net.external_input]
+
+    @property
+    def external_outputs(self) -> list[BlobReference]:
+        """References to the blobs that the net declares as its results."""
+        return [BlobReference(name, self) for name in self._net.external_output]
+
+    def ExternalInputs(self) -> list[BlobReference]:
+        """As `external_inputs`."""
+        return self.external_inputs
+
+    def ExternalOutputs(self) -> list[BlobReference]:
+        """As `external_outputs`."""
+        return self.external_outputs
+
+    def AddExternalInput(self, *inputs: Any) -> Any:
+        """Declare blobs that come from outside; one reference, or a list for several.
+
+        Raises NetError for one that is declared already.
+        """
+        if not inputs:
+            raise UsageError("AddExternalInput needs a blob")
+        made = [BlobReference(name, self) for name in inputs]
+        for blob in made:
+            if self._names.is_external(str(blob)):
+                raise NetError(
+                    f"Net already contains an input named {blob}", where=f"net '{self._net.name}'"
+                )
+            self._net.external_input.append(str(blob))
+        return made if len(made) > 1 else made[0]
+
+    def AddExternalInputs(self, *inputs: Any) -> Any:
+        """As AddExternalInput."""
+        return self.AddExternalInput(*inputs)
+
+    def AddScopedExternalInputs(self, *inputs: Any) -> list[BlobReference]:
+        """As AddExternalInput, in the current name scope; always a list."""
+        return [self.AddExternalInput(ScopedBlobReference(name)) for name in inputs]
+
+    def AddExternalOutput(self, *outputs: Any) -> None:
+        """Declare blobs as results of the net; NetError for one that is not defined."""
+        for blob in map(BlobReference, outputs):
+            if not self.BlobIsDefined(blob):
+                raise NetError(f"{blob} is not defined", where=f"net '{self._net.name}'")
+            self._net.external_output.append(str(blob))
+
+    def AddExternalOutputs(self, *outputs: Any) -> None:
+        """As AddExternalOutput."""
+        self.AddExternalOutput(*outputs)
+
+    def AddScopedExternalOutputs(self, *outputs: Any) -> None:
+        """As AddExternalOutput, in the current name scope."""
+        self.AddExternalOutput(*map(ScopedBlobReference, outputs))
+
+    # ---- whole nets
+
+    def AppendNet(self, net: Net, device_option: DeviceOption | None = None) -> Net:
+        """Append another net's operators and external blobs; returns this net.
+
+        With a `device_option` all the appended operators get that one.
+        """
+        source = net.Proto()
+        for name in source.external_input:
+            if not self._names.is_defined(name):
+                self._net.external_input.append(name)
+        ops = [_on_device(op, device_option) for op in source.op]
+        self._extend(ops, net.operator_lines())
+        known = set(self._net.external_output)
+        self._net.external_output.extend(o for o in source.external_output if o not in known)
+        return self
+
+    def Clone(
+        self,
+        name: str,
+        blob_remap: Mapping[Any, Any] | None = None,
+        op_id_mask: Iterable[int] | None = None,
+        remap_funcs: Mapping[str, Any] | None = None,
+        keep_schema: bool = True,
+        update_external_list: bool = False,
+    ) -> Net:
+        """A copy under another name.
+
+        `blob_remap` renames blobs, in nested nets too; `op_id_mask` lists the operators to keep;
+        `update_external_list` derives the external blobs from the operators that are left.
+        `remap_funcs` and `keep_schema` are accepted and change nothing.
+        """
+        proto = NetDef()
+        proto.CopyFrom(self._net)
+        lines = self.operator_lines()
+        if op_id_mask is not None:
+            kept = list(op_id_mask)
+            ops = [self._net.op[index] for index in kept]
+            lines = [lines[index] for index in kept]
+            del proto.op[:]
+            proto.op.extend(ops)
+        rename_blobs(proto, {str(old): str(new) for old, new in (blob_remap or {}).items()})
+        if update_external_list:
+            _derive_external(proto)
+        proto.name = name
+        made = Net(proto)
+        made._lines.add(made._net.op, lines)
+        return made
+
+    def RunAllOnGPU(self, gpu_id: int = 0, use_cudnn: bool = False) -> None:
+        """Let the net run on a CUDA device; operators with a device of their own keep it."""
+        self._net.device_option.CopyFrom(DeviceOption(device_type=PROTO_CUDA, device_id=gpu_id))
+        if use_cudnn:
+            for op in self._net.op:
+                op.engine = "CUDNN"
+
+    def set_rand_seed(
+        self, seed: int = 100, sequence_seed: bool = True, seed_on_op_def: bool = False
+    ) -> None:
+        """Give every operator a random seed: `seed` plus its position, or `seed` for all.
+
+        A seed that depends on the operator (`seed_on_op_def`) is not supported.
+        """
+        if seed_on_op_def:
+            raise UsageError("seed_on_op_def is not supported", hint="sequence_seed=True")
+        for index, op in enumerate(self._net.op):
+            op.device_option.random_seed = seed + index if sequence_seed else seed
+
+    def AddArgument(self, arg_name: str, arg_value: Any) -> None:
+        """Add an argument to the net itself."""
+        self._net.arg.append(make_argument(arg_name, arg_value))
+
+    def add_attribute(self, name: str, obj: Any) -> None:
+        """Keep an object of the caller's with the net, under a name."""
+        self._attributes[name].append(obj)
+
+    def get_attributes(self, name: str) -> list[Any]:
+        """The objects that were kept under a name."""
+        return list(self._attributes.get(name, []))
+
+
+def _on_device(op: OperatorDef, option: DeviceOption | None) -> OperatorDef:
+    copy = OperatorDef()
+    copy.CopyFrom(op)
+    if option is not None:
+        copy.device_option.CopyFrom(option)
+    return copy
+
+
+def _derive_external(net: NetDef) -> None:
+    """External inputs: what is read before it is written. Outputs: what is written, never read."""
+    inputs: dict[str, None] = {}
+    written: dict[str, None] = {}
+    read: set[str] = set()
+    for op in net.op:
+        inputs.update(dict.fromkeys(name for name in op.input if name not in written))
+        read.update(op.input)
+        written.update(dict.fromkeys(op.output))
+    net.external_input[:] = list(inputs)
+    net.external_output[:] = [name for name in written if name not in read]

@@ -1,0 +1,1 @@
+"""Loops, written once: they move through arrays, and the mathematics is passed in."""

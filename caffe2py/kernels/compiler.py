@@ -1,0 +1,242 @@
+"""From a Python loop to an object file: the only module that imports numba."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import linecache
+import textwrap
+import types
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic, overload
+
+from caffe2py.errors import RegistrationError
+from caffe2py.kernels import objects
+from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
+
+_PACKAGES_NUMBA_KNOWS = ("numpy", "math", "numba", "builtins", "operator")
+
+
+@intrinsic
+def _pointer(typing: Any, address: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return numba.types.voidptr(numba.types.int64), emit
+
+
+@intrinsic
+def _call_kernel(typing: Any, address: Any, block: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = ir.FunctionType(ir.IntType(32), [ir.IntType(64)])
+        return builder.call(builder.inttoptr(args[0], function.as_pointer()), [args[1]])
+
+    return numba.types.int32(numba.types.int64, numba.types.int64), emit
+
+
+def _status(answer: Any) -> int:
+    """What a kernel returned, as a status: nothing means 0."""
+    raise TypeError("exists in compiled kernels only")
+
+
+@overload(_status)
+def _status_of(answer):  # without annotations: numba compares the signatures
+    if isinstance(answer, numba.types.NoneType):
+        return lambda answer: np.int32(0)
+    if isinstance(answer, numba.types.Optional):
+        return lambda answer: np.int32(0) if answer is None else np.int32(answer)
+    return lambda answer: np.int32(answer)
+
+
+_INTRINSICS = {"call_kernel": _call_kernel}
+
+
+def compile_kernel(
+    function: Any, params: tuple[Param, ...], key: str, fastmath: tuple[str, ...] = ()
+) -> bytes:
+    """The object file of one kernel for one combination of argument types.
+
+    Raises RegistrationError if the compiled code would need Python or numba's runtime: a kernel
+    must not allocate.
+    """
+    element = next((p.dtype for p in params if p.ndim is not None), "f8")
+    build = _Builder(np.dtype(element), fastmath)
+    entry = build.entry(_entry(build.function(function), params))
+    result = entry.overloads[(numba.types.int64,)]
+    return _emit(result.library, result.fndesc.llvm_func_name, key, function.__name__)
+
+
+class _Builder:
+    """Compiles a function and all that it calls, for one element type."""
+
+    def __init__(self, element: np.dtype[Any], fastmath: tuple[str, ...]) -> None:
+        self.element = element
+        self.options: dict[str, Any] = {
+            "error_model": "numpy",
+            "nogil": True,
+            "fastmath": set(fastmath) or False,
+            "boundscheck": objects.bounds_checked(),
+            "no_cfunc_wrapper": True,
+            "no_cpython_wrapper": True,
+        }
+        self._made: dict[tuple[Any, bool], Any] = {}
+
+    def entry(self, function: Any) -> Any:
+        """The compiled form of a function of a block's address."""
+        return numba.njit("int32(int64)", **self.options)(function)
+
+    def function(self, function: Any, *, scalar: bool = False) -> Any:
+        """The dispatcher of a function whose globals are dispatchers in turn."""
+        made = self._made.get((function, scalar))
+        if made is None:
+            source = _typed_literals(function, self.element) if scalar else function
+            names = {**source.__globals__, "_T": self.element.type}
+            closure = inspect.getclosurevars(function).nonlocals
+            used = set(_all_names(function.__code__)) | set(closure)
+            for name, value in {**function.__globals__, **closure}.items():
+                if name in used:
+                    names[name] = self._resolve(value, scalar)
+            # without a closure: free variables have become globals
+            plain = types.FunctionType(_open_code(source), names, function.__name__)
+            # inlined, so that arrays are seen to own no memory and slices need no reference count
+            made = numba.njit(forceinline=True, **self.options)(plain)
+            self._made[(function, scalar)] = made
+        return made
+
+    def _resolve(self, value: Any, scalar: bool) -> Any:
+        if isinstance(value, Scalar):
+            return self.function(value.function, scalar=True)
+        if isinstance(value, Intrinsic):
+            return _INTRINSICS[value.name]
+        if isinstance(value, types.FunctionType):
+            root = (value.__module__ or "").partition(".")[0]
+            if root not in _PACKAGES_NUMBA_KNOWS:
+                return self.function(value, scalar=scalar)
+        return value
+
+
+def _all_names(code: types.CodeType) -> set[str]:
+    return set(code.co_names) | set(code.co_freevars)
+
+
+def _open_code(function: Any) -> types.CodeType:
+    code: types.CodeType = function.__code__
+    if not code.co_freevars:
+        return code
+    raise RegistrationError(f"kernel '{function.__name__}' must not be a closure")
+
+
+class _Literals(ast.NodeTransformer):
+    """Wraps numeric literals into a conversion to the element type; 0.5 has none among integers."""
+
+    def __init__(self, element: np.dtype[Any]) -> None:
+        self.converted = {"f": (int, float), "i": (int,), "u": (int,)}.get(element.kind, ())
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if type(node.value) in self.converted:
+            converter = ast.Name(id="_T", ctx=ast.Load())
+            return ast.copy_location(ast.Call(func=converter, args=[node], keywords=[]), node)
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        return node  # an index stays an integer
+
+
+def _typed_literals(function: Any, element: np.dtype[Any]) -> Any:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    definition = tree.body[0]
+    if not isinstance(definition, ast.FunctionDef):
+        raise RegistrationError(f"{function!r} must be written as a def")
+    definition.decorator_list = []
+    literals = _Literals(element)
+    definition.body = [literals.visit(statement) for statement in definition.body]
+    ast.fix_missing_locations(tree)
+    namespace: dict[str, Any] = {}
+    exec(compile(tree, f"<typed {function.__name__}>", "exec"), namespace)
+    made = namespace[function.__name__]
+    return types.FunctionType(made.__code__, function.__globals__, function.__name__)
+
+
+def _entry(kernel: Any, params: tuple[Param, ...]) -> Any:
+    """A function of the block's address that unpacks it and calls the kernel."""
+    lines = ["def entry(block):"]
+    names: dict[str, Any] = {
+        "kernel": kernel,
+        "_array": numba.carray,  # type: ignore[attr-defined]
+        "_pointer": _pointer,
+    }
+    names |= {"int64": np.int64, "_status": _status}
+    slots = sum(1 if p.ndim is None else 1 + p.ndim for p in params)
+    lines.append(f"    slots = _array(_pointer(block), {max(slots, 1)}, int64)")
+    at = 0
+    for i, p in enumerate(params):
+        names[f"t{i}"] = np.dtype(p.dtype).type
+        if p.ndim is None:
+            lines.append(f"    a{i} = _array(_pointer(block + {8 * at}), 1, t{i})[0]")
+            at += 1
+            continue
+        shape = "".join(f"slots[{at + 1 + d}], " for d in range(p.ndim))
+        lines.append(f"    a{i} = _array(_pointer(slots[{at}]), ({shape}), t{i})")
+        at += 1 + p.ndim
+    lines.append(f"    return _status(kernel({', '.join(f'a{i}' for i in range(len(params)))}))")
+    text = "\n".join(lines)
+    filename = f"<entry of {kernel.py_func.__name__}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(True), filename)
+    exec(compile(text, filename, "exec"), names)
+    return names["entry"]
+
+
+_WRAPPER = """
+target triple = "{triple}"
+target datalayout = "{layout}"
+declare i32 @"{name}"(ptr, ptr, i64)
+define i32 @"{symbol}"(i64 %block) {{
+  %result = alloca i32
+  %exception = alloca ptr
+  %status = call i32 @"{name}"(ptr %result, ptr %exception, i64 %block)
+  %failed = icmp ne i32 %status, 0
+  %value = load i32, ptr %result
+  %answer = select i1 %failed, i32 {raised}, i32 %value
+  ret i32 %answer
+}}
+"""
+
+
+def _emit(library: Any, name: str, key: str, kernel_name: str) -> bytes:
+    module = llvm.parse_bitcode(library._final_module.as_bitcode())
+    wrapper = _WRAPPER.format(
+        name=name,
+        symbol=objects.symbol(key),
+        raised=RAISED,
+        triple=module.triple,
+        layout=module.data_layout,
+    )
+    module.link_in(llvm.parse_assembly(wrapper))
+    for item in [*module.functions, *module.global_variables]:
+        if not item.is_declaration and item.name != objects.symbol(key):
+            item.linkage = "internal"
+    machine = objects.target_machine()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(machine, options)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, builder)
+    _refuse_foreign(module, kernel_name)
+    return bytes(machine.emit_object(module))
+
+
+def _refuse_foreign(module: Any, kernel_name: str) -> None:
+    objects.engine()  # making it gives LLVM the symbols of this process
+    for item in [*module.functions, *module.global_variables]:
+        if not item.is_declaration or item.name.startswith("llvm."):
+            continue
+        if item.name.startswith(("numba_", "NRT_", "Py")) or not llvm.address_of_symbol(item.name):
+            raise RegistrationError(
+                f"kernel '{kernel_name}' needs '{item.name}': a kernel must not allocate, "
+                "and may call only libc and libm"
+            )

@@ -1,0 +1,256 @@
+"""Copies: of whole arrays, of columns, repeated along axes, and with the axes in another order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from caffe2py.errors import ShapeError
+from caffe2py.kernels.callback import launch_assign
+from caffe2py.kernels.jit import kernel
+from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.tensor import Array
+from caffe2py.tensor.types import STRING, shape_text
+
+#: An unsigned type of each width: copies move bits, whatever they mean.
+_BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+#: A transposition goes by tiles: this many neighbours of the source (a cache line of float32), and
+#: so many of the result, or few where rows of the source fall on the same places of the cache.
+_TALL, _WIDE, _NARROW = 16, 64, 16
+_PAGE = 4096
+
+
+def bits(array: Array) -> Array:
+    """The same memory as unsigned integers, so that one kernel copies every type of a width."""
+    return array.view(_BITS[array.dtype.itemsize])
+
+
+def _flat_bits(array: Array) -> Array:
+    return bits(array).reshape(-1)
+
+
+def _require_copy(x: Array, y: Array) -> None:
+    if x.size != y.size or x.dtype != y.dtype:
+        raise ShapeError(f"cannot copy {shape_text(x.shape)} to {shape_text(y.shape)}")
+
+
+@kernel()
+def _copy(x: Any, y: Any) -> None:
+    for i in range(x.size):
+        y[i] = x[i]
+
+
+def launch_copy(x: Array, y: Array) -> Launch:
+    """y = x element by element; shapes may differ, sizes may not. The same memory is left alone."""
+    _require_copy(x, y)
+    if x.dtype == STRING:
+        return launch_assign(y.reshape(-1), x.reshape(-1))
+    return _copy(_flat_bits(x), _flat_bits(y))
+
+
+# ---------------------------------------------------------------- one value everywhere
+
+
+@kernel()
+def _fill(value: Any, y: Any) -> None:
+    word = value[0]
+    for i in range(y.size):
+        y[i] = word
+
+
+def launch_fill(value: Array, y: Array) -> Launch:
+    """All of y = the one element of `value`, as it is when the net runs."""
+    if value.size != 1 or value.dtype != y.dtype:
+        raise ShapeError(f"cannot fill {y.dtype} with {value.dtype}{shape_text(value.shape)}")
+    if y.dtype == STRING:
+        return launch_assign(y, value.reshape(()))
+    return _fill(_flat_bits(value), _flat_bits(y))
+
+
+# ---------------------------------------------------------------- columns
+
+
+@kernel()
+def _copy_columns(
+    x: Any, x_first: int, x_width: int, y: Any, y_first: int, y_width: int, rows: int, width: int
+) -> None:
+    for row in range(rows):
+        source = x[row * x_width + x_first : row * x_width + x_first + width]
+        target = y[row * y_width + y_first : row * y_width + y_first + width]
+        for i in range(width):
+            target[i] = source[i]
+
+
+def launch_copy_columns(x: Array, x_first: int, y: Array, y_first: int, width: int) -> Launch:
+    """y[:, y_first : y_first + width] = x[:, x_first : x_first + width], for matrices."""
+    inside = 0 <= x_first <= x.shape[1] - width and 0 <= y_first <= y.shape[1] - width
+    if not inside or width < 0 or x.shape[0] != y.shape[0] or x.dtype != y.dtype:
+        raise ShapeError(
+            f"cannot copy columns {x_first} to {x_first + width} of {shape_text(x.shape)} "
+            f"to columns from {y_first} of {shape_text(y.shape)}"
+        )
+    if x.dtype == STRING:
+        target, source = y[:, y_first : y_first + width], x[:, x_first : x_first + width]
+        return launch_assign(target, source)
+    columns = (_flat_bits(x), x_first, x.shape[1], _flat_bits(y), y_first, y.shape[1])
+    return _copy_columns(*columns, x.shape[0], width)
+
+
+# ---------------------------------------------------------------- other orders of the axes
+
+
+@kernel()
+def _copy_rows(x: Any, y: Any, sizes: Any, steps: Any, count: int, step: int, width: int) -> None:
+    """Rows of `width` neighbours; `count` of them `step` apart, within the outer axes."""
+    for block in range(y.size // (count * width)):
+        rest = block
+        start = 0
+        for axis in range(sizes.size - 1, -1, -1):
+            start += rest % sizes[axis] * steps[axis]
+            rest = rest // sizes[axis]
+        for row in range(count):
+            at = (block * count + row) * width
+            source = x[start + row * step : start + row * step + width]
+            target = y[at : at + width]
+            for i in range(width):
+                target[i] = source[i]
+
+
+@kernel()
+def _copy_tiles(
+    x: Any, y: Any, sizes: Any, x_steps: Any, y_steps: Any, square: Any, tile: int
+) -> None:
+    """Transpositions of [wide, tall] to [tall, wide], one for each place of the outer axes.
+
+    `square` holds tall, y_step, wide, x_step: x[j, i] is at j * x_step + i, y[i, j] at
+    i * y_step + j.
+    """
+    tall, y_step, wide, x_step = square[0], square[1], square[2], square[3]
+    for block in range(y.size // (tall * wide)):
+        rest = block
+        from_x = 0
+        from_y = 0
+        for axis in range(sizes.size - 1, -1, -1):
+            from_x += rest % sizes[axis] * x_steps[axis]
+            from_y += rest % sizes[axis] * y_steps[axis]
+            rest = rest // sizes[axis]
+        for top in range(0, tall, _TALL):
+            for left in range(0, wide, tile):
+                right = min(left + tile, wide)
+                for i in range(top, min(top + _TALL, tall)):
+                    target = y[from_y + i * y_step + left : from_y + i * y_step + right]
+                    source = from_x + i + left * x_step
+                    for j in range(right - left):
+                        target[j] = x[source + j * x_step]
+
+
+def launch_transpose(x: Array, axes: Sequence[int], y: Array) -> Launch:
+    """y = x with its axes in the order `axes`, a permutation; y has the size of x."""
+    _require_copy(x, y)
+    if sorted(axes) != list(range(x.ndim)):
+        raise ShapeError(f"axes {list(axes)} do not order {x.ndim} axes")
+    if x.dtype == STRING:
+        return launch_assign(y, x.transpose(axes))
+    walk = _walk(x.shape, axes)
+    if x.size == 0 or len(walk) < 2:
+        return launch_copy(x, y)
+    sizes = [size for size, _ in walk]
+    steps = [step for _, step in walk]
+    flat_x, flat_y = _flat_bits(x), _flat_bits(y)
+    if steps[-1] == 1:
+        outer = (_ints(sizes[:-2]), _ints(steps[:-2]))
+        return _copy_rows(flat_x, flat_y, *outer, sizes[-2], steps[-2], sizes[-1])
+    near = steps.index(1)  # the axis along which x is read without gaps
+    y_steps = [math.prod(sizes[k + 1 :]) for k in range(len(sizes))]
+    outer_axes = [k for k in range(len(sizes) - 1) if k != near]
+    lists = [[values[k] for k in outer_axes] for values in (sizes, steps, y_steps)]
+    square = _ints([sizes[near], y_steps[near], sizes[-1], steps[-1]])
+    tile = _NARROW if steps[-1] * x.itemsize % _PAGE == 0 else _WIDE
+    return _copy_tiles(flat_x, flat_y, *map(_ints, lists), square, tile)
+
+
+def _ints(values: Sequence[int]) -> Array:
+    return np.array(values, np.int64)
+
+
+def _walk(shape: Sequence[int], axes: Sequence[int]) -> list[tuple[int, int]]:
+    """The axes of the result as (size, step in the source); those walked as one are joined."""
+    steps = [math.prod(shape[k + 1 :]) for k in range(len(shape))]
+    walk: list[tuple[int, int]] = []
+    for axis in axes:
+        size, step = shape[axis], steps[axis]
+        if size == 1:
+            continue
+        if walk and walk[-1][1] == size * step:
+            walk[-1] = (walk[-1][0] * size, step)
+        else:
+            walk.append((size, step))
+    return walk
+
+
+# ---------------------------------------------------------------- repeated
+
+
+@kernel()
+def _copy_repeated(x: Any, y: Any, sizes: Any, steps: Any, width: int, step: int) -> None:
+    """Rows of `width` elements of y; along them x stands still (`step` 0) or goes on (1)."""
+    for row in range(y.size // width):
+        rest = row
+        start = 0
+        for axis in range(sizes.size - 1, -1, -1):
+            start += rest % sizes[axis] * steps[axis]
+            rest = rest // sizes[axis]
+        target = y[row * width : (row + 1) * width]
+        if step == 0:
+            value = x[start]
+            for i in range(width):
+                target[i] = value
+        else:
+            source = x[start : start + width]
+            for i in range(width):
+                target[i] = source[i]
+
+
+def launch_expand(x: Array, y: Array) -> Launch:
+    """y = x repeated along the axes where it has one element or none, as numpy broadcasts."""
+    source = np.broadcast_to(x, y.shape)  # ValueError if x does not fit
+    if x.dtype != y.dtype:
+        raise ShapeError(f"cannot repeat {x.dtype} as {y.dtype}")
+    if x.dtype == STRING:
+        return launch_assign(y, source)
+    if x.size == y.size:
+        return launch_copy(x, y)
+    walk = _walk_repeated(source)
+    *outer, (width, step) = walk
+    sizes, steps = [n for n, _ in outer], [s for _, s in outer]
+    return _copy_repeated(
+        _flat_bits(x), _flat_bits(y), _ints(sizes), _ints(steps), max(width, 1), step
+    )
+
+
+def _walk_repeated(source: Array) -> list[tuple[int, int]]:
+    """The axes of a broadcast view as (size, step in elements), joined where they can be."""
+    walk: list[tuple[int, int]] = []
+    for size, stride in zip(source.shape, source.strides, strict=True):
+        step = stride // source.itemsize
+        if size == 1:
+            continue
+        if walk and walk[-1][1] == size * step:
+            walk[-1] = (walk[-1][0] * size, step)
+        else:
+            walk.append((size, step))
+    return walk or [(1, 1)]
+
+
+def launch_reshaped(call: Call) -> list[Launch]:
+    """Output 0 has the elements of input 0 in another shape; in place, they stay where they are."""
+    x, y = call.inputs[0], call.outputs[0]
+    if call.value(0).array is not y:
+        return [launch_copy(x, y)]
+    if x.ctypes.data != y.ctypes.data:  # sizing the output has moved it: back to where the input is
+        call.share(0, x.reshape(y.shape))
+    return []

@@ -1,0 +1,38 @@
+"""Which elements dropout keeps: a random mask, and what it makes of values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from caffe2py.kernels.elementwise import launch_map
+from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.random import advance, bits32, stream
+from caffe2py.registry.context import Launch
+from caffe2py.tensor.tensor import Array
+
+_WORDS = 2**32
+
+
+@kernel()
+def _draw_mask(state: Any, threshold: Any, mask: Any) -> None:
+    key = stream(state)
+    for i in range(mask.size):
+        mask[i] = bits32(key, i) >= threshold
+    advance(state)
+
+
+def launch_draw_mask(state: Array, ratio: float, mask: Array) -> Launch:
+    """Each element is False with probability `ratio`, in [0, 1); every run draws other ones."""
+    threshold = min(round(ratio * _WORDS), _WORDS - 1)
+    return _draw_mask(state, np.uint64(threshold), mask.reshape(-1))
+
+
+def _kept(x, keep, scale):
+    return x * scale if keep else 0
+
+
+def launch_keep(x: Array, mask: Array, ratio: float, y: Array) -> Launch:
+    """Y = x / (1 - ratio) where the mask is True, 0 elsewhere; x may be y."""
+    return launch_map(_kept, (x, mask), y, 1 / (1 - ratio))

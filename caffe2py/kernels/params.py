@@ -1,0 +1,47 @@
+"""What the two halves of the kernel machinery agree on: launching and compiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+#: Status of a kernel in which an exception was raised (bounds checks, when they are switched on).
+RAISED = -1
+
+
+@dataclass(frozen=True)
+class Param:
+    """The type of one kernel argument: a scalar (`ndim` None) or an array of `ndim` axes."""
+
+    dtype: str
+    ndim: int | None
+
+    def __str__(self) -> str:
+        return self.dtype if self.ndim is None else f"{self.dtype}[{self.ndim}]"
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A function of single elements, to be called by a loop.
+
+    Its numeric literals take the element type of the loop's first array, so that `0.5 * x` stays
+    float32 for float32 elements.
+    """
+
+    function: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Intrinsic:
+    """Something that kernels call by name and the compiler emits as machine instructions."""
+
+    name: str
+
+    def __call__(self, *args: Any) -> Any:
+        """Only compiled code can call an intrinsic."""
+        raise TypeError(f"{self.name} exists in compiled kernels only")
+
+
+#: call_kernel(address, block) -> int32: run another kernel.
+call_kernel = Intrinsic("call_kernel")

@@ -1,0 +1,367 @@
+"""Pooling: the maximum or the mean of the elements in a sliding window, and the way back.
+
+Images of either order are seen as rows: with the channels first an image is a plane of its own and
+a pixel one element; with the channels last a pixel is `width` neighbouring elements. A window is
+folded along the rows of the image first, whole rows at a time, then along the one row that is left.
+That row lies in a scratch line that is wide enough for all windows, pads included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.window import BEGIN, IMAGE, KERNEL, OUT, STRIDE, Window
+from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.tensor import Array
+
+#: The last spatial axis, that of a row.
+_ROW = 2
+
+#: What kernels know of a row, in elements: how many belong to windows that begin within the image,
+#: where the image begins in the line, and the first window; then in pixels the stride and size of
+#: windows, and the elements of a pixel.
+_LIVE, _LEAD, _FIRST, _STRIDE, _SIZE, _WIDTH = range(6)
+
+
+def _larger(a: Any, b: Any) -> Any:
+    """The larger one; NaN if one is. In this form it takes two instructions of a vector unit."""
+    most = a if a > b else b
+    return most if a == a else a
+
+
+def _plus(a: Any, b: Any) -> Any:
+    return a + b
+
+
+# ---------------------------------------------------------------- folding
+
+
+def _fold_rows(x: Any, deep: Any, high: Any, combine: Any, out: Any) -> None:
+    """out[j] = x[d, h, j] combined over the spans `deep` and `high`; up to three rows at once."""
+    for d in range(deep[0], deep[1]):
+        h = high[0]
+        if d == deep[0]:
+            a = x[d, h]
+            if high[1] - h > 2:
+                b, c = x[d, h + 1], x[d, h + 2]
+                for j in range(out.size):
+                    out[j] = combine(combine(a[j], b[j]), c[j])
+                h += 3
+            else:
+                b = x[d, high[1] - 1]
+                if high[1] - h == 2:
+                    for j in range(out.size):
+                        out[j] = combine(a[j], b[j])
+                else:
+                    for j in range(out.size):
+                        out[j] = a[j]
+                h = high[1]
+        for i in range(h, high[1]):
+            b = x[d, i]
+            for j in range(out.size):
+                out[j] = combine(out[j], b[j])
+
+
+def _fold_narrow(line: Any, stride: Any, size: Any, combine: Any, y: Any) -> None:
+    """y[o] = line[o * stride + k] combined over k in range(size)."""
+    if stride == 2 and size == 3:  # literal strides, so that the compiler can use shuffles
+        for o in range(y.size):
+            y[o] = combine(combine(line[2 * o], line[2 * o + 1]), line[2 * o + 2])
+    elif stride == 2 and size == 2:
+        for o in range(y.size):
+            y[o] = combine(line[2 * o], line[2 * o + 1])
+    else:
+        for o in range(y.size):
+            part = line[o * stride :]
+            total = part[0]
+            for k in range(1, size):
+                total = combine(total, part[k])
+            y[o] = total
+
+
+def _fold_wide(line: Any, stride: Any, size: Any, width: Any, combine: Any, y: Any) -> None:
+    """y[o, c] = line[o * stride + k, c] combined over k in range(size)."""
+    chunk = y.size if stride == 1 else width  # at stride 1 all windows are one wide pixel
+    for o in range(y.size // chunk):
+        a, out = line[o * stride * width :], y[o * chunk : (o + 1) * chunk]
+        b = a[width:]
+        if size > 2:
+            c = a[2 * width :]
+            for j in range(chunk):
+                out[j] = combine(combine(a[j], b[j]), c[j])
+        elif size == 2:
+            for j in range(chunk):
+                out[j] = combine(a[j], b[j])
+        else:
+            for j in range(chunk):
+                out[j] = a[j]
+        for k in range(3, size):
+            b = a[k * width :]
+            for j in range(chunk):
+                out[j] = combine(out[j], b[j])
+
+
+def _live(deep: Any, high: Any, row: Any) -> Any:
+    """How many elements of a row of windows are over some of the image; the others are 0."""
+    return row[_LIVE] if deep[1] > deep[0] and high[1] > high[0] else 0
+
+
+@kernel()
+def _max_pool(x: Any, y: Any, depths: Any, heights: Any, row: Any, line: Any) -> None:
+    """x (planes, D, H, W * width) to y (planes, OD, OH, OW * width)."""
+    stride, size, width = row[_STRIDE], row[_SIZE], row[_WIDTH]
+    middle, first = line[row[_LEAD] : row[_LEAD] + x.shape[3]], line[row[_FIRST] :]
+    for j in range(line.size):
+        line[j] = -np.inf
+    for p in range(x.shape[0]):
+        for d in range(y.shape[1]):
+            for h in range(y.shape[2]):
+                out = y[p, d, h]
+                live = out[: _live(depths[d], heights[h], row)]
+                for j in range(live.size, out.size):
+                    out[j] = 0
+                if live.size > 0:
+                    _fold_rows(x[p], depths[d], heights[h], _larger, middle)
+                    if width == 1 and (stride > 1 or live.size == 1):
+                        _fold_narrow(first, stride, size, _larger, live)
+                    else:
+                        _fold_wide(first, stride, size, width, _larger, live)
+
+
+@kernel("reassoc")
+def _average_pool(
+    x: Any, y: Any, depths: Any, heights: Any, row: Any, line: Any, counts: Any, rows: Any
+) -> None:
+    """x (planes, D, H, W * width) to y (planes, OD, OH, OW * width), and divided; see `_divide`."""
+    stride, size, width = row[_STRIDE], row[_SIZE], row[_WIDTH]
+    middle, first = line[row[_LEAD] : row[_LEAD] + x.shape[3]], line[row[_FIRST] :]
+    for j in range(line.size):
+        line[j] = 0
+    for p in range(x.shape[0]):
+        for d in range(y.shape[1]):
+            for h in range(y.shape[2]):
+                out = y[p, d, h]
+                live = out[: _live(depths[d], heights[h], row)]
+                for j in range(live.size, out.size):
+                    out[j] = 0
+                if live.size > 0:
+                    _fold_rows(x[p], depths[d], heights[h], _plus, middle)
+                    if width == 1 and (stride > 1 or live.size == 1):
+                        _fold_narrow(first, stride, size, _plus, live)
+                    else:
+                        _fold_wide(first, stride, size, width, _plus, live)
+                    _divide(live, depths[d], heights[h], counts, rows, width)
+
+
+def _divide(y: Any, deep: Any, high: Any, counts: Any, rows: Any, width: Any) -> None:
+    """y[o, c] /= counts[o] * rows; if `rows` is 0 those of the spans within the image count."""
+    number = (deep[1] - deep[0]) * (high[1] - high[0]) if rows == 0 else rows
+    height = y.dtype.type(number)
+    if width == 1:
+        for o in range(y.size):
+            y[o] /= counts[o] * height
+        return
+    for o in range(y.size // width):
+        part = y[o * width : (o + 1) * width]
+        count = counts[o] * height
+        for c in range(width):
+            part[c] /= count
+
+
+# ---------------------------------------------------------------- gradients
+
+
+@kernel()
+def _max_pool_gradient(
+    x: Any, y: Any, dy: Any, depths: Any, heights: Any, widths: Any, width: Any, dx: Any
+) -> None:
+    """dx[i] += dy[o] wherever x[i], under the window o, is y[o]."""
+    zero = x.dtype.type(0)
+    for p in range(x.shape[0]):
+        for d in range(x.shape[1]):
+            for h in range(x.shape[2]):
+                for j in range(dx.shape[3]):
+                    dx[p, d, h, j] = zero
+        for d in range(y.shape[1]):
+            for h in range(y.shape[2]):
+                for i in range(depths[d, 0], depths[d, 1]):
+                    for j in range(heights[h, 0], heights[h, 1]):
+                        _credit(x[p, i, j], y[p, d, h], dy[p, d, h], widths, width, dx[p, i, j])
+
+
+def _credit(x: Any, y: Any, dy: Any, widths: Any, width: Any, dx: Any) -> None:
+    """One row of the image under one row of windows."""
+    zero = x.dtype.type(0)
+    for o in range(widths.shape[0]):
+        if width == 1:
+            top = y[o]
+            share = dy[o]
+            for k in range(widths[o, 0], widths[o, 1]):
+                if x[k] == top:
+                    dx[k] += share
+        else:
+            tops, shares = y[o * width : (o + 1) * width], dy[o * width : (o + 1) * width]
+            for k in range(widths[o, 0], widths[o, 1]):
+                pixel, target = x[k * width : (k + 1) * width], dx[k * width : (k + 1) * width]
+                for c in range(width):
+                    target[c] += shares[c] if pixel[c] == tops[c] else zero
+
+
+@kernel()
+def _average_pool_gradient(
+    dy: Any,
+    depths: Any,
+    heights: Any,
+    row: Any,
+    line: Any,
+    share: Any,
+    phases: Any,
+    counts: Any,
+    rows: Any,
+    dx: Any,
+) -> None:
+    """Each window's share of dy, spread along a line, then added to the rows under the window."""
+    zero = dy.dtype.type(0)
+    width, lead = row[_WIDTH], row[_LEAD]
+    middle = line[lead : lead + dx.shape[3]]
+    for p in range(dx.shape[0]):
+        for d in range(dx.shape[1]):
+            for h in range(dx.shape[2]):
+                for j in range(dx.shape[3]):
+                    dx[p, d, h, j] = zero
+        for d in range(dy.shape[1]):
+            for h in range(dy.shape[2]):
+                deep, high = depths[d], heights[h]
+                live = share[: _live(deep, high, row)]
+                for j in range(live.size):
+                    live[j] = dy[p, d, h, j]
+                _divide(live, deep, high, counts, rows, width)
+                for j in range(line.size):
+                    line[j] = zero
+                _spread(live, row[_STRIDE], row[_SIZE], width, phases, line[row[_FIRST] :])
+                for i in range(deep[0], deep[1]):
+                    for k in range(high[0], high[1]):
+                        target = dx[p, i, k]
+                        for j in range(middle.size):
+                            target[j] += middle[j]
+
+
+def _spread(share: Any, stride: Any, size: Any, width: Any, phases: Any, line: Any) -> None:
+    """line[o * stride + k, c] += share[o, c] for k in range(size), from a line of zeros.
+
+    Single elements at a stride are first added to `phases`, where neighbours stride along together.
+    """
+    if phases.size == 0:
+        chunk = share.size if stride == 1 else width
+        for k in range(size):
+            for o in range(share.size // max(chunk, 1)):
+                part, own = line[(o * stride + k) * width :], share[o * chunk : (o + 1) * chunk]
+                for c in range(own.size):
+                    part[c] += own[c]
+        return
+    length = phases.size // stride
+    for j in range(phases.size):
+        phases[j] = 0
+    for k in range(size):
+        part = phases[(k % stride) * length + k // stride :]
+        for o in range(share.size):
+            part[o] += share[o]
+    if stride == 2:  # literal, so that the compiler can use shuffles
+        part = phases[length:]
+        for t in range(length):
+            line[2 * t] = phases[t]
+            line[2 * t + 1] = part[t]
+        return
+    for f in range(stride):
+        part, target = phases[f * length : (f + 1) * length], line[f:]
+        for t in range(length):
+            target[stride * t] = part[t]
+
+
+# ---------------------------------------------------------------- launching
+
+
+class Pool:
+    """Launches for one window on images of one shape."""
+
+    def __init__(self, window: Window, shape: tuple[int, ...], *, last: bool) -> None:
+        """`shape` is that of a batch of images, `last` says that their channels come last."""
+        image = shape[1:-1] if last else shape[2:]
+        self._table = window.table(image)
+        self._width = shape[-1] if last else 1
+        self._planes = shape[0] if last else shape[0] * shape[1]
+        self._spans = [self._axis_spans(axis) for axis in range(_ROW + 1)]
+        names = ("image", "out", "size", "stride", "begin")
+        rows = (IMAGE, OUT, KERNEL, STRIDE, BEGIN)
+        self._row = {n: int(self._table[r, _ROW]) for n, r in zip(names, rows, strict=True)}
+
+    def _axis_spans(self, axis: int) -> Array:
+        """The first element and the one past the last of every window, within the image."""
+        t = self._table[:, axis]
+        start = np.arange(t[OUT]) * t[STRIDE] - t[BEGIN]
+        stop = np.minimum(start + t[KERNEL], t[IMAGE])
+        return np.maximum(np.stack([start, np.maximum(start, stop)], axis=1), 0)
+
+    def _rows(self, array: Array, row: int) -> Array:
+        """The array as (planes, depth, height, row of pixels)."""
+        depth, height, pixels = (int(n) for n in self._table[row])
+        return array.reshape(self._planes, depth, height, pixels * self._width)
+
+    def _geometry(self, call: Call, dtype: Any) -> tuple[Array, Array, Array, Array]:
+        """Spans of rows, what kernels know of a row, and a scratch line for it."""
+        r, width = self._row, self._width
+        lead = max(r["begin"], 0)
+        first = lead - r["begin"]
+        spans = self._spans[_ROW]
+        live = int(np.count_nonzero(spans[:, 1] > spans[:, 0]))
+        row = np.zeros(6, np.int64)
+        row[[_LIVE, _LEAD, _FIRST]] = np.array([live, lead, first]) * width
+        row[[_STRIDE, _SIZE, _WIDTH]] = r["stride"], r["size"], width
+        reach = first + max((r["out"] - 1) * r["stride"] + r["size"], self._phases())
+        line = call.scratch((max(reach, lead + r["image"]) * width,), dtype)
+        return self._spans[0], self._spans[1], row, line
+
+    def _phases(self) -> int:
+        """Elements of a row of windows, the image's split by their place in the stride."""
+        r = self._row
+        if self._width > 1 or r["stride"] == 1:
+            return 0
+        return r["stride"] * (r["out"] + (r["size"] - 1) // r["stride"])
+
+    def _counts(self, dtype: Any, *, include_pad: bool) -> tuple[Array, int]:
+        """Elements of each window along a row, and the rows of every window; 0: as they come."""
+        spans, kernel_ = self._spans[_ROW], self._table[KERNEL]
+        if include_pad:
+            return np.full(len(spans), kernel_[_ROW], dtype), int(kernel_[0] * kernel_[1])
+        return (spans[:, 1] - spans[:, 0]).astype(dtype), 0
+
+    def launch_max(self, call: Call, x: Array, y: Array) -> Launch:
+        """y[o] = the largest element of window o; NaN if it holds one."""
+        geometry = self._geometry(call, x.dtype)
+        return _max_pool(self._rows(x, IMAGE), self._rows(y, OUT), *geometry)
+
+    def launch_average(self, call: Call, x: Array, y: Array, *, include_pad: bool) -> Launch:
+        """y[o] = the mean of window o; with `include_pad` padding counts as elements that are 0."""
+        geometry = self._geometry(call, x.dtype)
+        counts = self._counts(x.dtype, include_pad=include_pad)
+        return _average_pool(self._rows(x, IMAGE), self._rows(y, OUT), *geometry, *counts)
+
+    def launch_max_gradient(self, x: Array, y: Array, dy: Array, dx: Array) -> Launch:
+        """dx[i] = sum of dy[o] over the windows o around i whose y[o] equals x[i]."""
+        y, dy = self._rows(y, OUT), self._rows(dy, OUT)
+        x, dx = self._rows(x, IMAGE), self._rows(dx, IMAGE)
+        return _max_pool_gradient(x, y, dy, *self._spans, self._width, dx)
+
+    def launch_average_gradient(
+        self, call: Call, dy: Array, dx: Array, *, include_pad: bool
+    ) -> Launch:
+        """dx[i] = sum of dy[o] / count[o] over the windows o around i."""
+        geometry = self._geometry(call, dy.dtype)
+        counts = self._counts(dy.dtype, include_pad=include_pad)
+        share = call.scratch((self._row["out"] * self._width,), dy.dtype)
+        phases = call.scratch((self._phases(),), dy.dtype)
+        dy, dx = self._rows(dy, OUT), self._rows(dx, IMAGE)
+        return _average_pool_gradient(dy, *geometry, share, phases, *counts, dx)

@@ -1,0 +1,1 @@
+"""Operator families: declarations, formulas and kernels. Imported by `caffe2py.core` alone."""

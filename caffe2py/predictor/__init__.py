@@ -1,0 +1,1 @@
+"""Saved models: found, checked, fed, run and summed up."""

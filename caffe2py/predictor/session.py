@@ -1,0 +1,106 @@
+"""A model with its weights made, ready to be fed and run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from caffe2py.errors import Error, MissingBlobError
+from caffe2py.executor.workspace import Workspace
+from caffe2py.predictor.load import Model
+from caffe2py.proto.analysis import clone, nested_nets
+from caffe2py.proto.caffe2_pb2 import NetDef, PlanDef
+from caffe2py.tensor.device import Device
+
+__all__ = ["Session"]
+
+_SHOWN = 4
+
+
+class Session:
+    """A workspace in which the init net has run. Needs the operators: `import caffe2py.core`."""
+
+    def __init__(self, model: Model, device: Device | None = None) -> None:
+        """Make the weights. `device` overrides the devices that the model names.
+
+        Raises what the init net raises.
+        """
+        self.model = model
+        self.workspace = Workspace()
+        self.fed: set[str] = set()
+        self._device = device
+        self._net = ""
+        if model.init is not None:
+            try:
+                self.workspace.run_net_once(_on_device(model.init, device))
+            except Error as error:
+                raise error.with_where(f"init net {model.init_file}".strip()) from None
+
+    def feed(self, name: str, value: Any) -> None:
+        """Give an input; UsageError with near names for a blob that the model does not take."""
+        self.model.require_input(name)
+        self.workspace.feed(name, value)
+        self.fed.add(name)
+
+    def require_inputs(self) -> None:
+        """Raise MissingBlobError, with what to type, if an input has not been fed."""
+        model = self.model
+        missing = [n for n in model.inputs if n not in self.fed and n not in model.stand_ins]
+        if not missing:
+            return
+        data = [n for n in model.data_inputs if n in missing]
+        if not data:
+            raise MissingBlobError(
+                model.notes[0] if model.notes else f"nothing makes {_some(missing)}",
+                where=model.predict_file or None,
+                hint="--init FILE",
+            )
+        raise MissingBlobError(
+            f"input {_some(data)} is not given",
+            where=f"net '{model.name}'",
+            hint=f"--input {data[0]}=x.npy, or {data[0]}=1x3x224x224:f32:rand",
+        )
+
+    def prepare(self) -> None:
+        """Bind the net to its blobs, so that `run` does nothing else than run."""
+        if isinstance(self.model.predict, NetDef) and not self._net:
+            net = _on_device(self.model.predict, self._device)
+            named = net if net.name else clone(net, self.model.name)
+            self._net = self.workspace.create_net(named, overwrite=True)
+
+    def run(self) -> None:
+        """Run the net, or the whole plan, once."""
+        if isinstance(self.model.predict, PlanDef):
+            self.workspace.run_plan(self.model.predict)
+            return
+        self.prepare()
+        self.workspace.run_net(self._net)
+
+    def fetch(self, names: Sequence[str]) -> dict[str, Any]:
+        """What blobs hold after the run; MissingBlobError with near names."""
+        return {name: self.workspace.fetch(name) for name in names}
+
+    def made_outputs(self) -> list[str]:
+        """The model's outputs that hold something: inference may leave a declared one out."""
+        found = ((name, self.workspace.find(name)) for name in self.model.outputs)
+        return [name for name, blob in found if blob is not None and blob.value is not None]
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{n}'" for n in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown}, ... {len(names)} in all"
+
+
+def _on_device(net: NetDef, device: Device | None) -> NetDef:
+    """The net with every operator on `device`; the net itself if that is None."""
+    if device is None:
+        return net
+    moved = clone(net, net.name)
+    moved.device_option.CopyFrom(device.to_option())
+    for inner in (moved, *(inner for inner, _ in nested_nets(moved))):
+        for op in inner.op:
+            seed = op.device_option.random_seed
+            op.device_option.CopyFrom(device.to_option())
+            if seed:
+                op.device_option.random_seed = seed
+    return moved

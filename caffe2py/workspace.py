@@ -1,0 +1,86 @@
+"""Caffe2's workspace module: feed, fetch and run, in a current workspace.
+
+Inputs are taken loosely: nets as Net, NetDef or bytes (or, where one was created, its name), blobs
+as str, bytes or BlobReference.
+"""
+
+from __future__ import annotations
+
+import caffe2py.core  # noqa: F401  (brings in the operators)
+from caffe2py.executor.session import (
+    Blobs,
+    CreateBlob,
+    CreateNet,
+    CurrentWorkspace,
+    DeleteNet,
+    DeserializeBlob,
+    FeedBlob,
+    FetchBlob,
+    FetchBlobs,
+    GlobalInit,
+    HasBlob,
+    InferShapesAndTypes,
+    Nets,
+    NumCudaDevices,
+    NumGpuDevices,
+    RegisteredOperators,
+    RemoveBlob,
+    ResetBlob,
+    ResetWorkspace,
+    RootFolder,
+    RunNet,
+    RunNetOnce,
+    RunOperatorMultiple,
+    RunOperatorOnce,
+    RunOperatorsOnce,
+    RunPlan,
+    SerializeBlob,
+    SwitchWorkspace,
+    WorkspaceGuard,
+    Workspaces,
+    blobs,
+    current,
+    has_cuda_support,
+    has_gpu_support,
+)
+from caffe2py.executor.workspace import Workspace
+from caffe2py.graph.scope import CurrentNameScope as GetNameScope
+
+__all__ = [
+    "Blobs",
+    "CreateBlob",
+    "CreateNet",
+    "CurrentWorkspace",
+    "DeleteNet",
+    "DeserializeBlob",
+    "FeedBlob",
+    "FetchBlob",
+    "FetchBlobs",
+    "GetNameScope",
+    "GlobalInit",
+    "HasBlob",
+    "InferShapesAndTypes",
+    "Nets",
+    "NumCudaDevices",
+    "NumGpuDevices",
+    "RegisteredOperators",
+    "RemoveBlob",
+    "ResetBlob",
+    "ResetWorkspace",
+    "RootFolder",
+    "RunNet",
+    "RunNetOnce",
+    "RunOperatorMultiple",
+    "RunOperatorOnce",
+    "RunOperatorsOnce",
+    "RunPlan",
+    "SerializeBlob",
+    "SwitchWorkspace",
+    "Workspace",
+    "WorkspaceGuard",
+    "Workspaces",
+    "blobs",
+    "current",
+    "has_cuda_support",
+    "has_gpu_support",
+]

@@ -1,0 +1,157 @@
+"""Rows: fully connected layers."""
+
+import math
+
+import numpy as np
+
+from caffe2py.errors import ArgumentError, ArityError, DTypeError, InplaceError, ShapeError
+from caffe2py.testing import Bad, Case, Sample
+
+#: shapes of X and of W as [out, in], arguments
+LAYERS = [
+    ((2, 3), (4, 3), {}),
+    ((1, 1), (1, 1), {}),
+    ((3, 17), (5, 17), {"float16_compute": 1}),
+    ((7, 300), (9, 300), {}),
+    ((5, 1100), (6, 1100), {}),
+    ((1, 40), (600, 40), {}),
+    ((2, 3, 4), (5, 12), {}),
+    ((2, 3, 4), (5, 4), {"axis": 2}),
+    ((2, 3, 4), (2, 24), {"axis": 0}),
+    ((2, 3, 4), (5, 4), {"axis": -1}),
+    ((2, 1, 3, 2), (4, 6), {"axis": -2}),
+    ((4,), (3, 4), {"axis": 0}),
+    ((0, 3), (4, 3), {}),
+    ((2, 0), (4, 0), {}),
+    ((2, 6), (4, 2, 3), {}),
+    ((2, 3), (2, 2, 3), {"axis_w": 2}),
+    ((2, 3), (2, 2, 3), {"axis_w": -1}),
+    ((2, 2, 3), (1, 5, 3), {"axis": 2, "axis_w": 2}),
+]
+TOLERANCE = {"tolerance": 1e-5, "tolerance_reason": "sums of up to 1100 float32 products"}
+
+
+def _matrices(x, w, axis=1, axis_w=1, **_):
+    axis, axis_w = axis % x.ndim, axis_w % w.ndim
+    x2 = x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
+    return x2, w.reshape(math.prod(w.shape[:axis_w]), math.prod(w.shape[axis_w:])), x.shape[:axis]
+
+
+def _fc(x, w, b, **args):
+    x2, w2, kept = _matrices(x, w, **args)
+    return (x2 @ w2.T + b).reshape(*kept, len(b))
+
+
+def _fc_transposed(x, w, b, **args):
+    x2, w2, kept = _matrices(x, w, **args)
+    return (x2 @ w2 + b).reshape(*kept, len(b))
+
+
+def _fc_gradient(x, w, dy, **args):
+    x2, w2, _ = _matrices(x, w, **args)
+    dy2 = dy.reshape(len(x2), len(w2))
+    return (dy2.T @ x2).reshape(w.shape), dy2.sum(0), (dy2 @ w2).reshape(x.shape)
+
+
+def _fc_transposed_gradient(x, w, dy, **args):
+    x2, w2, _ = _matrices(x, w, **args)
+    dy2 = dy.reshape(len(x2), w2.shape[1])
+    return (x2.T @ dy2).reshape(w.shape), dy2.sum(0), (dy2 @ w2.T).reshape(x.shape)
+
+
+def _layers(transposed):
+    """(shape of X, of W, number of outputs, arguments), W turned around if `transposed`."""
+    for x, w, args in LAYERS:
+        axis = args.get("axis_w", 1) % len(w)
+        outs = math.prod(w[:axis])
+        if transposed:
+            w = (*w[axis:], *w[:axis])
+            if len(w) > 2:
+                args = {**args, "axis_w": len(w) - axis}
+        yield x, w, outs, args
+
+
+def _draw(rng, *shapes, dtype="float32"):
+    return [rng.uniform(-1, 1, shape).astype(dtype) for shape in shapes]
+
+
+def _forward(transposed):
+    def samples(rng):
+        for x, w, outs, args in _layers(transposed):
+            for dtype in ("float32", "float64"):
+                yield Sample(_draw(rng, x, w, (outs,), dtype=dtype), args)
+
+    return samples
+
+
+def _backward(transposed):
+    def samples(rng):
+        for index, (x, w, outs, args) in enumerate(_layers(transposed)):
+            y = (*x[: args.get("axis", 1) % len(x)], outs)
+            for dtype in ("float32", "float64"):
+                yield Sample(_draw(rng, x, w, y, dtype=dtype), args, 2 if index % 5 == 4 else 3)
+
+    return samples
+
+
+X = np.ones((2, 3), np.float32)
+W = np.ones((4, 3), np.float32)
+B = np.ones(4, np.float32)
+DY = np.ones((2, 4), np.float32)
+
+
+def _forward_errors(w, needed):
+    return [
+        Bad([X[:, :2], w, B], ShapeError, rf"flattened at axis 1 to K=2; W is .*, needs {needed}"),
+        Bad([X, w, B[:3]], ShapeError, r"b is \(3\), needs \(4\)"),
+        Bad([X, w, B[None]], ShapeError, "b must have one dimension"),
+        Bad([X[0], w, B], ShapeError, r"axis of X \(3\), 1 is out of range"),
+        Bad([X, w, B], ShapeError, "axis of X .*, 2 is out of range", {"axis": 2}),
+        Bad([X, w, B], ShapeError, "axis of X .*, -3 is out of range", {"axis": -3}),
+        Bad([X, w, B], ShapeError, "axis_w of W .*, 3 is out of range", {"axis_w": 3}),
+        Bad([X, w.ravel(), B], ShapeError, "axis_w of W .*, 1 is out of range"),
+        Bad([X, w, B], ArgumentError, "axis", {"axis": "1"}),
+        Bad([X, w.astype("float64"), B], DTypeError, "one type: input 0 'X' is float32"),
+        Bad([X.astype("float16"), w, B], DTypeError, "'X' is float16"),
+        Bad([x.astype("int32") for x in (X, w, B)], DTypeError, "is int32; supported: float32"),
+        Bad([X, w], ArityError, "expected 3"),
+        Bad([X, w, B], InplaceError, "in place", same=[(0, 0)]),
+    ]
+
+
+def _backward_errors(w):
+    return [
+        Bad(
+            [X, w, DY[:, :3]],
+            ShapeError,
+            r"dY is \(2,3\), needs the shape of Y, \(2,4\)",
+            outputs=3,
+        ),
+        Bad([X, w, DY.ravel()], ShapeError, r"dY is \(8\)", outputs=3),
+        Bad([X[:, :2], w, DY], ShapeError, "to K=2", outputs=3),
+        Bad([X, w, DY], ShapeError, "out of range", {"axis": 3}, outputs=3),
+        Bad([X, w, DY.astype("float64")], DTypeError, "must have one type", outputs=3),
+        Bad([X, w, DY], ArityError, "expected 2 to 3 output", outputs=1),
+        Bad([X, w], ArityError, "expected 3 input", outputs=3),
+        Bad([X, w, DY], InplaceError, "in place", outputs=3, same=[(1, 0)]),
+    ]
+
+
+CASES = [
+    Case("FC", _fc, _forward(False), _forward_errors(W, r"\(N,2\)"), **TOLERANCE),
+    Case(
+        "FCTransposed",
+        _fc_transposed,
+        _forward(True),
+        _forward_errors(W.T, r"\(2,N\)"),
+        **TOLERANCE,
+    ),
+    Case("FCGradient", _fc_gradient, _backward(False), _backward_errors(W), **TOLERANCE),
+    Case(
+        "FCTransposedGradient",
+        _fc_transposed_gradient,
+        _backward(True),
+        _backward_errors(W.T),
+        **TOLERANCE,
+    ),
+]
