@@ -45,5 +45,7 @@ def test_references_know_numpy_and_the_test_kit_only(path):
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
         for name in names:
-            ok = name in allowed or name.startswith(("tests.ops.rows", "caffe2py.proto."))
+            ok = name in allowed or name.startswith(
+                ("tests.ops.rows", "caffe2py.proto.", "caffe2py.testing.")
+            )
             assert ok, f"line {node.lineno} imports {name}"

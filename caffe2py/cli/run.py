@@ -39,7 +39,11 @@ _COUNT = click.IntRange(min=0)
 )
 @click.option("--iter", "iterations", type=click.IntRange(min=1), help="Run so often, and time it.")
 @click.option("--warmup", type=_COUNT, default=1, help="Runs before that, not timed.  [1]")
-@click.option("--threads", type=click.IntRange(min=1), help="Limit for NumPy; kernels use one thread so far.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Limit for NumPy; kernels use one thread so far.",
+)
 @click.option("--device", help="cpu or cuda:N; overrides the devices in the net.")
 @click.option("--labels", metavar="FILE", help="Names of classes, one a line.")
 @common.image_options

@@ -84,9 +84,8 @@ class _Step:
 
     def _repeat(self, workspace: Workspace) -> None:
         step = self.step
-        if not step.HasField("should_stop_blob"):
-            limit = step.num_iter if step.HasField("num_iter") else 1
-        else:
+        limit: int | None = step.num_iter if step.HasField("num_iter") else 1
+        if step.HasField("should_stop_blob"):
             limit = 1 if step.only_once else None
         done = 0
         while limit is None or done < limit:

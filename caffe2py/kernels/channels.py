@@ -6,13 +6,17 @@ the pixels, with the channels last it is 1 and `outer` counts them.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.elementwise import ScalarFunction
+from caffe2py.kernels.jit import Kernel, kernel
+from caffe2py.kernels.params import Scalar
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -93,39 +97,56 @@ def launch_moments_of_sums(sums: Pair, count: int, moments: Pair) -> Launch:
     return _moments_of_sums(*sums, count, *moments)
 
 
-# ---------------------------------------------------------------- one factor and term a channel
+# ---------------------------------------------------------------- maps with values a channel
 
 
-def _affine_loops(x: Any, factor: Any, term: Any, y: Any) -> None:
-    outer, channels, inner = y.shape
-    for o in range(outer):
-        if inner == 1:
-            for c in range(channels):
-                y[o, c, 0] = x[o, c, 0] * factor[c] + term[c]
-        else:
-            for c in range(channels):
-                a = factor[c]
-                b = term[c]
-                for i in range(inner):
-                    y[o, c, i] = x[o, c, i] * a + b
+@functools.cache
+def _channel_loop(
+    function: ScalarFunction, sources: tuple[int | None, ...], vectors: int
+) -> Kernel:
+    """y[o, c, i] = f(x0[o, c, i], ..., v0[c], ...), where an input that is y is read as y.
+
+    Reading it under the same name tells the compiler that the two do not overlap by accident.
+    """
+    arrays = sorted({s for s in sources if s is not None})
+    names = [*(f"x{k}" for k in arrays), *(f"v{k}" for k in range(vectors)), "y"]
+    reads = ["y" if s is None else f"x{s}" for s in sources]
+    per_pixel = ", ".join(
+        [*(f"{n}[o, c, 0]" for n in reads), *(f"v{k}[c]" for k in range(vectors))]
+    )
+    per_run = ", ".join([*(f"{n}[o, c, i]" for n in reads), *(f"a{k}" for k in range(vectors))])
+    lines = [
+        f"def loop({', '.join(names)}):",
+        "    for o in range(y.shape[0]):",
+        "        if y.shape[2] == 1:",
+        "            for c in range(y.shape[1]):",
+        f"                y[o, c, 0] = f({per_pixel})",
+        "        else:",
+        "            for c in range(y.shape[1]):",
+        *(f"                a{k} = v{k}[c]" for k in range(vectors)),
+        "                for i in range(y.shape[2]):",
+        f"                    y[o, c, i] = f({per_run})",
+    ]
+    namespace: dict[str, Any] = {"f": Scalar(function)}
+    exec("\n".join(lines), namespace)
+    loop = namespace["loop"]
+    loop.__name__ = loop.__qualname__ = f"channels_{function.__name__}"
+    return Kernel(loop, "contract")
 
 
-@kernel("contract")
-def _affine(x: Any, factor: Any, term: Any, y: Any) -> None:
-    _affine_loops(x, factor, term, y)
-
-
-@kernel("contract")
-def _affine_inplace(factor: Any, term: Any, y: Any) -> None:
-    """Input and output under one name: the compiler sees that they do not overlap by accident."""
-    _affine_loops(y, factor, term, y)
-
-
-def launch_affine(x: Array, folded: Pair, y: Array) -> Launch:
-    """Y = x * factor + term, one of each a channel; x may be y."""
-    if x.ctypes.data == y.ctypes.data:
-        return _affine_inplace(*folded, y)
-    return _affine(x, *folded, y)
+def launch_channel_map(
+    function: ScalarFunction, inputs: Sequence[Array], vectors: Sequence[Array], y: Array
+) -> Launch:
+    """y[o, c, i] = function(inputs[0][o, c, i], ..., vectors[0][c], ...); an input may be y."""
+    sources: list[int | None] = []
+    distinct: list[Array] = []
+    for array in inputs:
+        if array.ctypes.data == y.ctypes.data:
+            sources.append(None)
+            continue
+        sources.append(len(distinct))
+        distinct.append(array)
+    return _channel_loop(function, tuple(sources), len(vectors))(*distinct, *vectors, y)
 
 
 # ---------------------------------------------------------------- batch normalisation
@@ -188,41 +209,6 @@ def launch_clear(vectors: Pair) -> Launch:
     return _clear(*vectors)
 
 
-def _normalize_loops(x: Any, mean: Any, inverse: Any, scale: Any, bias: Any, y: Any) -> None:
-    outer, channels, inner = y.shape
-    for o in range(outer):
-        if inner == 1:
-            for c in range(channels):
-                y[o, c, 0] = (x[o, c, 0] - mean[c]) * (scale[c] * inverse[c]) + bias[c]
-        else:
-            for c in range(channels):
-                middle = mean[c]
-                a = scale[c] * inverse[c]
-                b = bias[c]
-                for i in range(inner):
-                    y[o, c, i] = (x[o, c, i] - middle) * a + b
-
-
-@kernel("contract")
-def _normalize(x: Any, mean: Any, inverse: Any, scale: Any, bias: Any, y: Any) -> None:
-    _normalize_loops(x, mean, inverse, scale, bias, y)
-
-
-@kernel("contract")
-def _normalize_inplace(mean: Any, inverse: Any, scale: Any, bias: Any, y: Any) -> None:
-    _normalize_loops(y, mean, inverse, scale, bias, y)
-
-
-def launch_normalize(x: Array, saved: Pair, affine: Pair, y: Array) -> Launch:
-    """Y = (x - mean) * inv_std * scale + bias; x may be y.
-
-    Unlike a folded factor and term this is exact where a channel hardly varies.
-    """
-    if x.ctypes.data == y.ctypes.data:
-        return _normalize_inplace(*saved, *affine, y)
-    return _normalize(x, *saved, *affine, y)
-
-
 # ---------------------------------------------------------------- its gradient
 
 
@@ -276,27 +262,21 @@ def _fixed_factors(scale: Any, variance: Any, epsilon: Any, inverse: Any, factor
         factor[c] = scale[c] * inverse[c]
 
 
-@kernel()
-def _scaled(x: Any, factor: Any, y: Any) -> None:
-    outer, channels, inner = y.shape
-    for o in range(outer):
-        for c in range(channels):
-            a = factor[c]
-            for i in range(inner):
-                y[o, c, i] = x[o, c, i] * a
+def _scaled(x, factor):
+    return x * factor
 
 
 def launch_fixed_gradient(
-    scale: Array,
-    variance: Array,
-    epsilon: float,
-    dy: Array,
-    inverse: Array,
-    factor: Array,
-    dx: Array,
+    scale: Array, variance: Array, epsilon: float, dy: Array, solved: Pair, dx: Array
 ) -> list[Launch]:
-    """Dx = dy * scale * inverse, where inverse = 1 / sqrt(variance + epsilon) is fixed."""
-    return [_fixed_factors(scale, variance, epsilon, inverse, factor), _scaled(dy, factor, dx)]
+    """Dx = dy * scale * inverse with a fixed inverse = 1 / sqrt(variance + epsilon).
+
+    `solved` takes the inverse and its product with the scale.
+    """
+    return [
+        _fixed_factors(scale, variance, epsilon, *solved),
+        launch_channel_map(_scaled, (dy,), solved[1:], dx),
+    ]
 
 
 @kernel()
@@ -317,25 +297,8 @@ def _batch_factors(
         term[c] = -a * dbias[c] / count
 
 
-@kernel("contract")
-def _batch_gradient(
-    x: Any, dy: Any, mean: Any, factor: Any, slope: Any, term: Any, dx: Any
-) -> None:
-    outer, channels, inner = x.shape
-    for o in range(outer):
-        if inner == 1:
-            for c in range(channels):
-                d = x[o, c, 0] - mean[c]
-                dx[o, c, 0] = dy[o, c, 0] * factor[c] + (d * slope[c] + term[c])
-        else:
-            for c in range(channels):
-                a = factor[c]
-                b = slope[c]
-                t = term[c]
-                middle = mean[c]
-                for i in range(inner):
-                    d = x[o, c, i] - middle
-                    dx[o, c, i] = dy[o, c, i] * a + (d * b + t)
+def _batch_gradient(x, dy, mean, factor, slope, term):
+    return dy * factor + ((x - mean) * slope + term)
 
 
 def launch_batch_gradient(
@@ -350,7 +313,7 @@ def launch_batch_gradient(
     count = float(x.shape[0] * x.shape[2])
     return [
         _batch_factors(scale, inverse, *sums, count, *factors),
-        _batch_gradient(x, dy, mean, *factors, dx),
+        launch_channel_map(_batch_gradient, (x, dy), (mean, *factors), dx),
     ]
 
 
@@ -462,7 +425,8 @@ class Response:
 
     def _scalars(self, x: Array) -> tuple[Any, ...]:
         number = x.dtype.type
-        sizes = (x.shape[2], self.before, self.after)
+        most = max(x.shape[1] - 1, 0)  # a window is no larger than all channels
+        sizes = (x.shape[2], min(self.before, most), min(self.after, most))
         return (*sizes, number(self.alpha), number(self.bias), number(self.beta))
 
     def launch(self, call: Call, x: Array, y: Array, scale: Array | None) -> Launch:

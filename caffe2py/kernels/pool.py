@@ -20,10 +20,10 @@ from caffe2py.tensor.tensor import Array
 #: The last spatial axis, that of a row.
 _ROW = 2
 
-#: What kernels know of a row, in elements: how many belong to windows that begin within the image,
-#: where the image begins in the line, and the first window; then in pixels the stride and size of
-#: windows, and the elements of a pixel.
-_LIVE, _LEAD, _FIRST, _STRIDE, _SIZE, _WIDTH = range(6)
+#: What kernels know of a row. In elements: its length, how many of y's belong to windows that begin
+#: within the image, where in the line the image begins, and where the first window; in pixels the
+#: stride and size of windows; the elements of a pixel; the rows of a slice, and of a plane.
+_LENGTH, _LIVE, _LEAD, _FIRST, _STRIDE, _SIZE, _WIDTH, _HEIGHT, _PLANE = range(9)
 
 
 def _larger(a: Any, b: Any) -> Any:
@@ -39,30 +39,23 @@ def _plus(a: Any, b: Any) -> Any:
 # ---------------------------------------------------------------- folding
 
 
-def _fold_rows(x: Any, deep: Any, high: Any, combine: Any, out: Any) -> None:
-    """out[j] = x[d, h, j] combined over the spans `deep` and `high`; up to three rows at once."""
-    for d in range(deep[0], deep[1]):
-        h = high[0]
-        if d == deep[0]:
-            a = x[d, h]
-            if high[1] - h > 2:
-                b, c = x[d, h + 1], x[d, h + 2]
-                for j in range(out.size):
-                    out[j] = combine(combine(a[j], b[j]), c[j])
-                h += 3
-            else:
-                b = x[d, high[1] - 1]
-                if high[1] - h == 2:
-                    for j in range(out.size):
-                        out[j] = combine(a[j], b[j])
-                else:
-                    for j in range(out.size):
-                        out[j] = a[j]
-                h = high[1]
-        for i in range(h, high[1]):
-            b = x[d, i]
+def _fold(source: Any, step: Any, count: Any, combine: Any, begun: Any, out: Any) -> None:
+    """out[j] = source[k * step + j] combined over k in range(count), and out[j] if `begun`."""
+    done = 0
+    if not begun:
+        done = 1
+        if count > 2:  # three at once: windows of 3 are the most frequent ones
+            b, c = source[step:], source[2 * step :]
             for j in range(out.size):
-                out[j] = combine(out[j], b[j])
+                out[j] = combine(combine(source[j], b[j]), c[j])
+            done = 3
+        else:
+            for j in range(out.size):
+                out[j] = source[j]
+    for k in range(done, count):
+        b = source[k * step :]
+        for j in range(out.size):
+            out[j] = combine(out[j], b[j])
 
 
 def _fold_narrow(line: Any, stride: Any, size: Any, combine: Any, y: Any) -> None:
@@ -82,26 +75,23 @@ def _fold_narrow(line: Any, stride: Any, size: Any, combine: Any, y: Any) -> Non
             y[o] = total
 
 
-def _fold_wide(line: Any, stride: Any, size: Any, width: Any, combine: Any, y: Any) -> None:
-    """y[o, c] = line[o * stride + k, c] combined over k in range(size)."""
-    chunk = y.size if stride == 1 else width  # at stride 1 all windows are one wide pixel
-    for o in range(y.size // chunk):
-        a, out = line[o * stride * width :], y[o * chunk : (o + 1) * chunk]
-        b = a[width:]
-        if size > 2:
-            c = a[2 * width :]
-            for j in range(chunk):
-                out[j] = combine(combine(a[j], b[j]), c[j])
-        elif size == 2:
-            for j in range(chunk):
-                out[j] = combine(a[j], b[j])
-        else:
-            for j in range(chunk):
-                out[j] = a[j]
-        for k in range(3, size):
-            b = a[k * width :]
-            for j in range(chunk):
-                out[j] = combine(out[j], b[j])
+def _fold_window(
+    x: Any, line: Any, at: Any, deep: Any, high: Any, row: Any, combine: Any, out: Any
+) -> None:
+    """The windows of one row, over the spans `deep` and `high` of the plane at x[at]."""
+    length, first = row[_LENGTH], line[row[_FIRST] :]
+    stride, size, width = row[_STRIDE], row[_SIZE], row[_WIDTH]
+    middle = line[row[_LEAD] : row[_LEAD] + length]
+    for d in range(deep[0], deep[1]):
+        top = x[(at + d * row[_HEIGHT] + high[0]) * length :]
+        _fold(top, length, high[1] - high[0], combine, d > deep[0], middle)
+    if width == 1 and (stride > 1 or out.size == 1):
+        _fold_narrow(first, stride, size, combine, out)
+        return
+    chunk = out.size if stride == 1 else width  # at stride 1 all windows are one wide pixel
+    for o in range(out.size // chunk):
+        pixel = out[o * chunk : (o + 1) * chunk]
+        _fold(first[o * stride * width :], width, size, combine, False, pixel)
 
 
 def _live(deep: Any, high: Any, row: Any) -> Any:
@@ -111,49 +101,37 @@ def _live(deep: Any, high: Any, row: Any) -> Any:
 
 @kernel()
 def _max_pool(x: Any, y: Any, depths: Any, heights: Any, row: Any, line: Any) -> None:
-    """x (planes, D, H, W * width) to y (planes, OD, OH, OW * width)."""
-    stride, size, width = row[_STRIDE], row[_SIZE], row[_WIDTH]
-    middle, first = line[row[_LEAD] : row[_LEAD] + x.shape[3]], line[row[_FIRST] :]
+    """All of x, in a row, to y (planes, OD, OH, OW * width)."""
     for j in range(line.size):
         line[j] = -np.inf
-    for p in range(x.shape[0]):
+    for p in range(y.shape[0]):
         for d in range(y.shape[1]):
             for h in range(y.shape[2]):
-                out = y[p, d, h]
-                live = out[: _live(depths[d], heights[h], row)]
-                for j in range(live.size, out.size):
+                deep, high, out = depths[d], heights[h], y[p, d, h]
+                live = _live(deep, high, row)
+                if live > 0:
+                    _fold_window(x, line, p * row[_PLANE], deep, high, row, _larger, out[:live])
+                for j in range(live, out.size):
                     out[j] = 0
-                if live.size > 0:
-                    _fold_rows(x[p], depths[d], heights[h], _larger, middle)
-                    if width == 1 and (stride > 1 or live.size == 1):
-                        _fold_narrow(first, stride, size, _larger, live)
-                    else:
-                        _fold_wide(first, stride, size, width, _larger, live)
 
 
 @kernel("reassoc")
 def _average_pool(
     x: Any, y: Any, depths: Any, heights: Any, row: Any, line: Any, counts: Any, rows: Any
 ) -> None:
-    """x (planes, D, H, W * width) to y (planes, OD, OH, OW * width), and divided; see `_divide`."""
-    stride, size, width = row[_STRIDE], row[_SIZE], row[_WIDTH]
-    middle, first = line[row[_LEAD] : row[_LEAD] + x.shape[3]], line[row[_FIRST] :]
+    """All of x, in a row, to y (planes, OD, OH, OW * width), and divided; see `_divide`."""
     for j in range(line.size):
         line[j] = 0
-    for p in range(x.shape[0]):
+    for p in range(y.shape[0]):
         for d in range(y.shape[1]):
             for h in range(y.shape[2]):
-                out = y[p, d, h]
-                live = out[: _live(depths[d], heights[h], row)]
-                for j in range(live.size, out.size):
+                deep, high, out = depths[d], heights[h], y[p, d, h]
+                live = _live(deep, high, row)
+                if live > 0:
+                    _fold_window(x, line, p * row[_PLANE], deep, high, row, _plus, out[:live])
+                    _divide(out[:live], deep, high, counts, rows, row[_WIDTH])
+                for j in range(live, out.size):
                     out[j] = 0
-                if live.size > 0:
-                    _fold_rows(x[p], depths[d], heights[h], _plus, middle)
-                    if width == 1 and (stride > 1 or live.size == 1):
-                        _fold_narrow(first, stride, size, _plus, live)
-                    else:
-                        _fold_wide(first, stride, size, width, _plus, live)
-                    _divide(live, depths[d], heights[h], counts, rows, width)
 
 
 def _divide(y: Any, deep: Any, high: Any, counts: Any, rows: Any, width: Any) -> None:
@@ -200,8 +178,7 @@ def _credit(x: Any, y: Any, dy: Any, widths: Any, width: Any, dx: Any) -> None:
             top = y[o]
             share = dy[o]
             for k in range(widths[o, 0], widths[o, 1]):
-                if x[k] == top:
-                    dx[k] += share
+                dx[k] += share if x[k] == top else zero  # a branch would be guessed wrongly
         else:
             tops, shares = y[o * width : (o + 1) * width], dy[o * width : (o + 1) * width]
             for k in range(widths[o, 0], widths[o, 1]):
@@ -302,8 +279,9 @@ class Pool:
         """The first element and the one past the last of every window, within the image."""
         t = self._table[:, axis]
         start = np.arange(t[OUT]) * t[STRIDE] - t[BEGIN]
-        stop = np.minimum(start + t[KERNEL], t[IMAGE])
-        return np.maximum(np.stack([start, np.maximum(start, stop)], axis=1), 0)
+        stop = np.maximum(np.minimum(start + t[KERNEL], t[IMAGE]), start)
+        spans: Array = np.maximum(np.stack([start, stop], axis=1), 0)
+        return spans
 
     def _rows(self, array: Array, row: int) -> Array:
         """The array as (planes, depth, height, row of pixels)."""
@@ -317,9 +295,11 @@ class Pool:
         first = lead - r["begin"]
         spans = self._spans[_ROW]
         live = int(np.count_nonzero(spans[:, 1] > spans[:, 0]))
-        row = np.zeros(6, np.int64)
-        row[[_LIVE, _LEAD, _FIRST]] = np.array([live, lead, first]) * width
+        depth, height, length = (int(n) for n in self._table[IMAGE])
+        row = np.zeros(9, np.int64)
+        row[[_LENGTH, _LIVE, _LEAD, _FIRST]] = np.array([length, live, lead, first]) * width
         row[[_STRIDE, _SIZE, _WIDTH]] = r["stride"], r["size"], width
+        row[[_HEIGHT, _PLANE]] = height, depth * height
         reach = first + max((r["out"] - 1) * r["stride"] + r["size"], self._phases())
         line = call.scratch((max(reach, lead + r["image"]) * width,), dtype)
         return self._spans[0], self._spans[1], row, line
@@ -341,13 +321,13 @@ class Pool:
     def launch_max(self, call: Call, x: Array, y: Array) -> Launch:
         """y[o] = the largest element of window o; NaN if it holds one."""
         geometry = self._geometry(call, x.dtype)
-        return _max_pool(self._rows(x, IMAGE), self._rows(y, OUT), *geometry)
+        return _max_pool(x.reshape(-1), self._rows(y, OUT), *geometry)
 
     def launch_average(self, call: Call, x: Array, y: Array, *, include_pad: bool) -> Launch:
         """y[o] = the mean of window o; with `include_pad` padding counts as elements that are 0."""
         geometry = self._geometry(call, x.dtype)
         counts = self._counts(x.dtype, include_pad=include_pad)
-        return _average_pool(self._rows(x, IMAGE), self._rows(y, OUT), *geometry, *counts)
+        return _average_pool(x.reshape(-1), self._rows(y, OUT), *geometry, *counts)
 
     def launch_max_gradient(self, x: Array, y: Array, dy: Array, dx: Array) -> Launch:
         """dx[i] = sum of dy[o] over the windows o around i whose y[o] equals x[i]."""

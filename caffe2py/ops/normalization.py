@@ -13,15 +13,14 @@ from caffe2py.kernels.channels import (
     Pair,
     Response,
     by_channel,
-    launch_affine,
     launch_affine_gradient,
     launch_batch_gradient,
+    launch_channel_map,
     launch_clear,
     launch_fixed_gradient,
     launch_fold,
     launch_moments,
     launch_moments_of_sums,
-    launch_normalize,
     launch_track,
 )
 from caffe2py.kernels.elementwise import FLOATS, launch_map
@@ -161,6 +160,15 @@ _batch_norm = operator(
 )
 
 
+def _affine(x, factor, term):
+    return x * factor + term
+
+
+def _normalized(x, mean, inverse, scale, bias):
+    # not folded as above: exact where a channel hardly varies
+    return (x - mean) * (scale * inverse) + bias
+
+
 @_batch_norm.cpu
 def _launch_batch_norm(call: Call) -> list[Launch]:
     last = channels_last(call.args)
@@ -169,11 +177,12 @@ def _launch_batch_norm(call: Call) -> list[Launch]:
     if call.args.is_test:
         folded = _pair(call, x.shape[1], x.dtype)
         fold = launch_fold(affine, _vectors(call, 3), call.args.epsilon, folded)
-        return [fold, launch_affine(x, folded, y)]
+        return [fold, launch_channel_map(_affine, (x,), folded, y)]
     saved = call.outputs[3], call.outputs[4]
     if call.inputs[0].shape[0] == 0:
         return [launch_clear(saved)]
-    return [*_launch_statistics(call, x, saved), launch_normalize(x, saved, affine, y)]
+    normalize = launch_channel_map(_normalized, (x,), (*saved, *affine), y)
+    return [*_launch_statistics(call, x, saved), normalize]
 
 
 def _launch_statistics(call: Call, x: Array, saved: Pair) -> list[Launch]:
@@ -209,7 +218,7 @@ def _infer_batch_norm_gradient(query: Query) -> Sequence[TensorType]:
     channels = _channels(query)
     used = len(query.inputs) if args.num_batches > 1 else 5
     _require_vectors(query, channels, [1, *range(3, used)])
-    return [TensorType(dtype, shape), *[TensorType(dtype, (channels,))] * 2]
+    return [TensorType(dtype, shape), *[TensorType(dtype, query.inputs[1].shape)] * 2]
 
 
 _batch_norm_gradient = operator(
@@ -245,13 +254,13 @@ def _launch_batch_norm_gradient(call: Call) -> list[Launch]:
     x, dy, dx = (by_channel(a, last) for a in (call.inputs[0], call.inputs[2], call.outputs[0]))
     scale = call.inputs[1].reshape(-1)
     saved = _vectors(call, 3)
-    dscale, dbias = call.outputs[1:]
+    dscale, dbias = (v.reshape(-1) for v in call.outputs[1:])
     if args.is_test:
-        inverse, factor = _pair(call, x.shape[1], x.dtype)
+        solved = _pair(call, x.shape[1], x.dtype)
         mean, variance = saved
         return [
-            *launch_fixed_gradient(scale, variance, args.epsilon, dy, inverse, factor, dx),
-            *launch_affine_gradient(call, x, dy, (mean, inverse), (dscale, dbias)),
+            *launch_fixed_gradient(scale, variance, args.epsilon, dy, solved, dx),
+            *launch_affine_gradient(call, x, dy, (mean, solved[0]), (dscale, dbias)),
         ]
     if args.num_batches > 1:
         batches = float(args.num_batches)

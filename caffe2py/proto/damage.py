@@ -1,5 +1,7 @@
 """Why bytes are not a NetDef, for those that protobuf's reader refuses."""
 
+from typing import Any
+
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
@@ -51,7 +53,7 @@ def _stopped(size: int, seen: list[wire.Field], error: wire.WireError) -> ModelF
 def _damaged_field(data: bytes, seen: list[wire.Field]) -> ModelFormatError:
     """The outermost message is whole, so the fault lies inside one of its fields."""
     for field in seen:
-        known = _NET.fields_by_number.get(field.number)
+        known: Any = _NET.fields_by_number.get(field.number)
         if known is None or known.message_type is None:
             continue
         try:

@@ -243,7 +243,8 @@ def _is_plan(plan: PlanDef) -> bool:
 
 
 def _unknown_fields(message: Message) -> list[int]:
-    return [field.field_number for field in UnknownFieldSet(message)]
+    fields: Any = UnknownFieldSet(message)  # its stub forgets that one can walk over it
+    return [field.field_number for field in fields]
 
 
 def _other_message(data: bytes) -> str | None:

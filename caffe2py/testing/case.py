@@ -34,13 +34,15 @@ class Sample:
     """One use of an operator: its inputs, arguments, and how many outputs are asked for.
 
     `inputs` may hold arrays or other objects that blobs can hold; `same` lists (input, output)
-    pairs that are one blob, for operators that demand it.
+    pairs that are one blob, for operators that demand it. `gradient` is False where the backward
+    operators need more than this sample has.
     """
 
     inputs: Sequence[Any]
     args: Mapping[str, Any] = field(default_factory=dict)
     outputs: int = 1
     same: Sequence[tuple[int, int]] = ()
+    gradient: bool = True
 
     def __post_init__(self) -> None:
         # numpy turns 0-d results into scalars, which are no arrays

@@ -184,6 +184,8 @@ def check_gradient(case: Case, sample: Sample, rng: np.random.Generator) -> bool
     declared = lookup(case.op)
     if isinstance(declared.gradient, NoGradient | NotDifferentiable) or case.ref is None:
         return False
+    if not sample.gradient:
+        return False
     op = make_op(case.op, sample)
     seeds = _output_gradients(case, sample, rng)
     if not seeds:

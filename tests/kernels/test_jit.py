@@ -80,7 +80,7 @@ def test_an_exception_in_a_kernel_is_a_status_and_not_the_end():
 
 
 def test_a_kernel_that_allocates_is_refused():
-    with pytest.raises(RegistrationError, match="'allocate' needs .*must not allocate"):
+    with pytest.raises(RegistrationError, match=r"'allocate' needs .*must not allocate"):
         Kernel(allocate)(np.zeros(3))
 
 

@@ -23,6 +23,7 @@ WIDER: dict[tuple[str, str], str] = {
     ("Cast", "Casting to and from at::Half"): "float16 is a type like others",
     ("Expand", "X_dims[i - d] == 1"): "a dimension of size 0 is one like others",
     ("Reshape", "shape.numel() > 0"): "an empty shape is that of a scalar",
+    ("SpatialBNGradient", "ndim >= 3"): "the forward operator takes a batch without pixels, too",
     ("Flatten", "(unsigned)k <= dims.size()"): "a negative axis counts from the end",
     ("ConstantFill", "has_f()"): "an int serves as a float",
     ("ConstantFill", "'dtype' argument value: 12"): "float16 is a type like others",
@@ -36,7 +37,7 @@ WIDER: dict[tuple[str, str], str] = {
     },
 }
 
-#: (operator, which cases): where Caffe2's answer is plainly wrong; the operator's doc says what ours is.
+#: (operator, which cases): where Caffe2's answer is plainly wrong; the doc says what ours is.
 BROKEN = [
     ("MulGradient", lambda case: "dC" in case.net.op[0].output),
     ("Cast", lambda case: case.texts.get("note", "").startswith("undefined in C++")),
@@ -47,6 +48,10 @@ BROKEN = [
     (
         "GivenTensorByteStringToUInt8Fill",  # leaves out what the shape does not take
         lambda case: case.texts.get("note") == "no shape at all",
+    ),
+    (
+        "SpatialBNGradient",  # takes the variance for an inverse deviation
+        lambda case: any(a.name == "is_test" and a.i for a in case.net.op[0].arg),
     ),
     (
         "ConvGradient",

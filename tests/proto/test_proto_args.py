@@ -57,7 +57,7 @@ OPERATOR = OperatorDef(type="Relu")
         (OPERATOR, {"s": OPERATOR.SerializeToString()}),
         ([OPERATOR], {"strings": [OPERATOR.SerializeToString()]}),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_make_argument(value, fields):
     assert make_argument("a", value) == Argument(name="a", **fields)
@@ -68,7 +68,7 @@ def test_make_argument(value, fields):
     [
         (None, "argument 'a' cannot hold a NoneType"),
         (1j, "argument 'a' cannot hold a complex"),
-        (object(), "argument 'a' cannot hold a object"),
+        (NotImplemented, "argument 'a' cannot hold a NotImplementedType"),
         ([[1]], "argument 'a' cannot hold a list of list"),
         ([1, "x"], "argument 'a' cannot hold a list of int, str"),
         ([None], "argument 'a' cannot hold a list of NoneType"),
@@ -103,7 +103,7 @@ def test_a_name_is_text(name):
         (Argument(strings=[b"x"]), [b"x"]),
         (Argument(), []),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_get_value(argument, value):
     assert get_value(argument) == value

@@ -59,7 +59,7 @@ def test_several_operators():
 
 
 def test_a_missing_output_gradient_is_named():
-    with pytest.raises(NoGradientError, match="F: the gradient .* reads dY"):
+    with pytest.raises(NoGradientError, match=r"F: the gradient .* reads dY"):
         TextRule(SCHEMA, "FGradient(dY) -> dX")(FORWARD, [None])
 
 
