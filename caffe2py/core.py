@@ -7,8 +7,24 @@ from pathlib import Path
 
 import caffe2py.kernels.table  # provides the loop that runs bound nets
 import caffe2py.ops
+from caffe2py.executor.native import C
 from caffe2py.executor.session import GetGlobalInitArgs, GlobalInit
+from caffe2py.graph import scope
+from caffe2py.graph.blob_devices import (
+    InferBlobDevices,
+    InferOpBlobDevices,
+    InferOpBlobDevicesAsDict,
+    InferOpDeviceAsBlobDevices,
+)
 from caffe2py.graph.device import DeviceOption, IsGPUDeviceType, device_option_equal
+from caffe2py.graph.engines import (
+    SetEnginePref,
+    SetGlobalEnginePref,
+    SetOpEnginePref,
+    SetPerOpEnginePref,
+)
+from caffe2py.graph.gradients import GradientRegistry
+from caffe2py.graph.ir import IR, OpSSA
 from caffe2py.graph.net import Net
 from caffe2py.graph.operators import CreateOperator
 from caffe2py.graph.plan import (
@@ -17,6 +33,7 @@ from caffe2py.graph.plan import (
     add_nets_in_order,
     execution_step,
     scoped_execution_step,
+    to_execution_step,
 )
 from caffe2py.graph.queries import (
     DataType,
@@ -24,6 +41,7 @@ from caffe2py.graph.queries import (
     IsOperatorWithEngine,
     RefreshRegisteredOperators,
     get_net_name,
+    get_op_ids_in_path,
     get_output_producers,
     get_ssa,
     get_undefined_blobs,
@@ -38,9 +56,12 @@ from caffe2py.graph.scope import (
     EmptyNameScope,
     NameScope,
 )
+from caffe2py.registry.gradient import GradientSlice
 
 __all__ = [
+    "IR",
     "BlobReference",
+    "C",
     "CreateOperator",
     "CurrentDeviceScope",
     "CurrentNameScope",
@@ -52,24 +73,38 @@ __all__ = [
     "ExecutionStep",
     "GetGlobalInitArgs",
     "GlobalInit",
+    "GradientRegistry",
+    "GradientSlice",
+    "InferBlobDevices",
+    "InferOpBlobDevices",
+    "InferOpBlobDevicesAsDict",
+    "InferOpDeviceAsBlobDevices",
     "IsGPUDeviceType",
     "IsOperator",
     "IsOperatorWithEngine",
     "NameScope",
     "Net",
+    "OpSSA",
     "Plan",
     "RefreshRegisteredOperators",
     "ScopedBlobReference",
     "ScopedName",
+    "SetEnginePref",
+    "SetGlobalEnginePref",
+    "SetOpEnginePref",
+    "SetPerOpEnginePref",
     "add_nets_in_order",
     "device_option_equal",
     "execution_step",
     "get_net_name",
+    "get_op_ids_in_path",
     "get_output_producers",
     "get_ssa",
     "get_undefined_blobs",
     "output_to_list",
+    "scope",
     "scoped_execution_step",
+    "to_execution_step",
 ]
 
 # a family exists because its file does

@@ -7,6 +7,10 @@ as str, bytes or BlobReference.
 from __future__ import annotations
 
 import caffe2py.core  # noqa: F401  (brings in the operators)
+from caffe2py.executor.benchmark import BenchmarkNet, BenchmarkNetOnce
+from caffe2py.executor.inputs import blob_name, net_name, stringify_proto
+from caffe2py.executor.native import C
+from caffe2py.executor.predictor import Predictor
 from caffe2py.executor.session import (
     Blobs,
     CreateBlob,
@@ -17,9 +21,14 @@ from caffe2py.executor.session import (
     FeedBlob,
     FetchBlob,
     FetchBlobs,
+    GetBlobSizeBytes,
+    GetCUDAVersion,
+    GetCuDNNVersion,
     GlobalInit,
+    GpuDeviceType,
     HasBlob,
     InferShapesAndTypes,
+    IsNUMAEnabled,
     Nets,
     NumCudaDevices,
     NumGpuDevices,
@@ -42,12 +51,22 @@ from caffe2py.executor.session import (
     current,
     has_cuda_support,
     has_gpu_support,
+    has_hip_support,
+    is_asan,
+    operator_tracebacks,
 )
 from caffe2py.executor.workspace import Workspace
 from caffe2py.graph.scope import CurrentNameScope as GetNameScope
 
+StringifyBlobName = blob_name
+StringifyNetName = GetNetName = net_name
+StringifyProto = stringify_proto
+
 __all__ = [
+    "BenchmarkNet",
+    "BenchmarkNetOnce",
     "Blobs",
+    "C",
     "CreateBlob",
     "CreateNet",
     "CurrentWorkspace",
@@ -56,13 +75,20 @@ __all__ = [
     "FeedBlob",
     "FetchBlob",
     "FetchBlobs",
+    "GetBlobSizeBytes",
+    "GetCUDAVersion",
+    "GetCuDNNVersion",
     "GetNameScope",
+    "GetNetName",
     "GlobalInit",
+    "GpuDeviceType",
     "HasBlob",
     "InferShapesAndTypes",
+    "IsNUMAEnabled",
     "Nets",
     "NumCudaDevices",
     "NumGpuDevices",
+    "Predictor",
     "RegisteredOperators",
     "RemoveBlob",
     "ResetBlob",
@@ -75,6 +101,9 @@ __all__ = [
     "RunOperatorsOnce",
     "RunPlan",
     "SerializeBlob",
+    "StringifyBlobName",
+    "StringifyNetName",
+    "StringifyProto",
     "SwitchWorkspace",
     "Workspace",
     "WorkspaceGuard",
@@ -83,4 +112,7 @@ __all__ = [
     "current",
     "has_cuda_support",
     "has_gpu_support",
+    "has_hip_support",
+    "is_asan",
+    "operator_tracebacks",
 ]

@@ -15,22 +15,63 @@ PACKAGE = Path(caffe2py.__file__).parent
 #: Every public module and its `__all__`: a change here is a change for users.
 PUBLIC = {
     "core": """
-        BlobReference CreateOperator CurrentDeviceScope CurrentNameScope DataType DeviceOption
-        DeviceScope EmptyDeviceScope EmptyNameScope ExecutionStep GetGlobalInitArgs GlobalInit
-        IsGPUDeviceType IsOperator IsOperatorWithEngine NameScope Net Plan
-        RefreshRegisteredOperators ScopedBlobReference ScopedName add_nets_in_order
-        device_option_equal execution_step get_net_name get_output_producers get_ssa
-        get_undefined_blobs output_to_list scoped_execution_step""",
+        BlobReference C CreateOperator CurrentDeviceScope CurrentNameScope DataType
+        DeviceOption DeviceScope EmptyDeviceScope EmptyNameScope ExecutionStep
+        GetGlobalInitArgs GlobalInit GradientRegistry GradientSlice IR InferBlobDevices
+        InferOpBlobDevices InferOpBlobDevicesAsDict InferOpDeviceAsBlobDevices IsGPUDeviceType
+        IsOperator IsOperatorWithEngine NameScope Net OpSSA Plan RefreshRegisteredOperators
+        ScopedBlobReference ScopedName SetEnginePref SetGlobalEnginePref SetOpEnginePref
+        SetPerOpEnginePref add_nets_in_order device_option_equal execution_step get_net_name
+        get_op_ids_in_path get_output_producers get_ssa get_undefined_blobs output_to_list
+        scope scoped_execution_step to_execution_step""",
     "workspace": """
-        Blobs CreateBlob CreateNet CurrentWorkspace DeleteNet DeserializeBlob FeedBlob FetchBlob
-        FetchBlobs GetNameScope GlobalInit HasBlob InferShapesAndTypes Nets NumCudaDevices
-        NumGpuDevices RegisteredOperators RemoveBlob ResetBlob ResetWorkspace RootFolder RunNet
-        RunNetOnce RunOperatorMultiple RunOperatorOnce RunOperatorsOnce RunPlan SerializeBlob
-        SwitchWorkspace Workspace WorkspaceGuard Workspaces blobs current has_cuda_support
-        has_gpu_support""",
+        BenchmarkNet BenchmarkNetOnce Blobs C CreateBlob CreateNet CurrentWorkspace DeleteNet
+        DeserializeBlob FeedBlob FetchBlob FetchBlobs GetBlobSizeBytes GetCUDAVersion
+        GetCuDNNVersion GetNameScope GetNetName GlobalInit GpuDeviceType HasBlob
+        InferShapesAndTypes IsNUMAEnabled Nets NumCudaDevices NumGpuDevices Predictor
+        RegisteredOperators RemoveBlob ResetBlob ResetWorkspace RootFolder RunNet RunNetOnce
+        RunOperatorMultiple RunOperatorOnce RunOperatorsOnce RunPlan SerializeBlob
+        StringifyBlobName StringifyNetName StringifyProto SwitchWorkspace Workspace
+        WorkspaceGuard Workspaces blobs current has_cuda_support has_gpu_support
+        has_hip_support is_asan operator_tracebacks""",
     "utils": """
-        ArgsToDict Caffe2TensorToNumpyArray MakeArgument NCHW2NHWC NHWC2NCHW
-        NumpyArrayToCaffe2Tensor""",
+        ArgsToDict BuildUniqueMutexIter Caffe2TensorToNumpyArray CaffeBlobToNumpyArray
+        ConvertProtoToBinary DebugMode EnumClassKeyVals GetContentFromProto
+        GetContentFromProtoString ITERATION_MUTEX_NAME MakeArgument NCHW2NHWC NHWC2NCHW
+        NumpyArrayToCaffe2Tensor OPTIMIZER_ITERATION_NAME OpAlmostEqual ResetBlobs
+        TryReadProtoWithClass debug raiseIfNotEqual""",
+    "brew": """
+        Register accuracy add_weight_decay arg_min arg_scope average_pool batch_mat_mul concat
+        conv conv_nd conv_transpose db_input depth_concat dropout elementwise_linear fc
+        fc_decomp fused_8bit_rowwise_quantized_to_float group_conv group_conv_deprecated
+        has_helper image_input instance_norm iter layer_norm lrn mat_mul max_pool
+        max_pool_with_index moments_with_running_stats packed_fc prelu reduce_sum relu softmax
+        sparse_lengths_sum_4bit_rowwise_sparse spatial_bn spatial_gn sub sum tanh transpose""",
+    "model_helper": """
+        ExtractPredictorNet ModelHelper ParameterInfo ParameterSharing ParameterTags""",
+    "optimizer": """
+        AdadeltaOptimizer AdagradOptimizer AdamOptimizer AuxOptimizerParams FP16SgdOptimizer
+        FP16_ENGINES FtrlOptimizer GFtrlOptimizer MultiPrecisionSgdOptimizer Optimizer
+        RmsPropOptimizer SgdOptimizer StormOptimizer WeightDecayBuilder WngradOptimizer
+        YellowFinOptimizer add_weight_decay build_adadelta build_adagrad build_adam
+        build_fp16_sgd build_ftrl build_gftrl build_multi_precision_sgd build_rms_prop
+        build_sgd build_storm build_wngrad build_yellowfin get_lr_injection get_param_device
+        set_lr_injection""",
+    "optimizer_context": "DEFAULT_OPTIM OptimizerContext UseOptimizer",
+    "regularizer_context": "RegularizerContext UseRegularizer",
+    "cnn": "CNNModelHelper",
+    "scope": """
+        CurrentDeviceScope CurrentNameScope DeviceScope EmptyDeviceScope EmptyNameScope
+        NameScope _NAMESCOPE_SEPARATOR""",
+    "dyndep": "GetImportedOpsLibraries InitOpsLibrary",
+    "net_printer": """
+        Analyzer Printer Text analyze call commonprefix debug_net factor_prefix
+        format_device_option to_string""",
+    "net_drawer": """
+        BLOB_STYLE GetBlobNodeProducer GetGraphInJson GetGraphPngSafe GetOpNodeProducer
+        GetOperatorMapForPlan GetPlanGraph GetPydotGraph GetPydotGraphMinimal OP_STYLE""",
+    "experiment_util": "ExternalLogger ModelTrainerLog",
+    "timeout_guard": "CompleteInTimeOrDie EuthanizeIfNecessary WatcherThread",
 }
 
 

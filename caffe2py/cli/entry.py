@@ -36,6 +36,7 @@ COMMANDS = {
         "caffe2py.cli.convert",
         "Write a net in the other form: binary (pb), text (pbtxt).",
     ),
+    "exec": ("caffe2py.cli.exec", "Run a Python script that was written for Caffe2."),
     "ops": ("caffe2py.cli.ops", "List the operators, or describe one."),
     "doctor": (
         "caffe2py.cli.doctor",

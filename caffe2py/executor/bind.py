@@ -15,7 +15,7 @@ from caffe2py.errors import (
     ShapeError,
 )
 from caffe2py.proto.caffe2_pb2 import OperatorDef
-from caffe2py.registry.context import Launch
+from caffe2py.registry.context import Launch, Scope
 from caffe2py.registry.infer import Query
 from caffe2py.registry.operator import lookup, service
 from caffe2py.registry.place import located, operator_place
@@ -25,16 +25,10 @@ from caffe2py.tensor.tensor import Array, Blob, empty
 from caffe2py.tensor.types import UNKNOWN, DType, Shape, TensorType
 
 
-class Blobs(Protocol):
+class Blobs(Scope, Protocol):
     """What binding needs of a workspace."""
 
     root_folder: str
-
-    def find(self, name: str) -> Blob | None:
-        """The blob of this name, here or in a parent."""
-
-    def create_blob(self, name: str) -> Blob:
-        """The blob of this name, made if there is none."""
 
     def explain_missing(self, name: str) -> str:
         """Why there may be no such blob, and what to try."""
@@ -81,6 +75,7 @@ class BoundOperator:
             self._reads = None if kernel.reads is None else tuple(kernel.reads(op))
             self.input_blobs = tuple(self._input(workspace, k) for k in range(len(op.input)))
             self.output_blobs = tuple(workspace.create_blob(name) for name in op.output)
+        self.kept: dict[str, Any] = {}
         self.launches: tuple[Launch, ...] = ()
         self._planned: tuple[tuple[Blob, int], ...] = ()
         self._contents: tuple[bytes, ...] | None = None
@@ -166,6 +161,16 @@ class BoundOperator:
         """The name of an input blob."""
         name: str = self.op.input[index]
         return name
+
+    def output_blob(self, index: int) -> str:
+        """The name of an output blob."""
+        name: str = self.op.output[index]
+        return name
+
+    @property
+    def scope(self) -> Scope:
+        """The workspace that the operator was bound to."""
+        return self._workspace
 
     @property
     def root_folder(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from caffe2py.errors import ModelFormatError, UsageError
 from caffe2py.proto.caffe2_pb2 import ExecutionStep, NetDef, OperatorDef, PlanDef
@@ -33,6 +33,18 @@ def net_name(net: Any) -> str:
     if hasattr(type(net), "Proto"):
         return str(net.Proto().name)
     return blob_name(net)
+
+
+def stringify_proto(obj: Any) -> bytes:
+    """The bytes of a message, of a builder's message, or the bytes (or text) themselves."""
+    if isinstance(obj, str):
+        return obj.encode()
+    if isinstance(obj, bytes):
+        return obj
+    message = obj.Proto() if hasattr(type(obj), "Proto") else obj
+    if not isinstance(message, Message):
+        raise UsageError(f"expected a message, a builder or bytes, found {obj!r:.80}")
+    return message.SerializeToString()
 
 
 def as_net(net: Any) -> NetDef:

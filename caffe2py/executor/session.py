@@ -12,7 +12,7 @@ import numpy as np
 from caffe2py.errors import Error, UnsupportedError, UsageError
 from caffe2py.executor.inputs import as_net, as_operator, as_plan, blob_name, net_name
 from caffe2py.executor.workspace import Workspace
-from caffe2py.proto.caffe2_pb2 import DeviceOption, TensorProto
+from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, TensorProto
 from caffe2py.registry.infer_net import Walk
 from caffe2py.registry.operator import registered
 from caffe2py.tensor.device import Device
@@ -37,6 +37,14 @@ _global_init_args: list[str] = []
 
 has_gpu_support = False
 has_cuda_support = False
+has_hip_support = False
+is_asan = False
+
+#: The kind of device that GPUs are.
+GpuDeviceType = PROTO_CUDA
+
+#: Kept for scripts that look in it; the errors themselves say where operators were created.
+operator_tracebacks: dict[str, Any] = {}
 
 
 def current() -> Workspace:
@@ -117,6 +125,21 @@ def NumCudaDevices() -> int:
 NumGpuDevices = NumCudaDevices
 
 
+def GetCUDAVersion() -> int:
+    """The version of CUDA as a number; 0 without CUDA."""
+    return 0
+
+
+def GetCuDNNVersion() -> int:
+    """The version of cuDNN as a number; 0 without cuDNN."""
+    return 0
+
+
+def IsNUMAEnabled() -> bool:
+    """Whether blobs are placed by NUMA node: never."""
+    return False
+
+
 # ---------------------------------------------------------------- blobs
 
 
@@ -178,6 +201,11 @@ def ResetBlob(name: Any) -> None:
 def RemoveBlob(name: Any) -> bool:
     """Forget a blob; False if there was none."""
     return current().remove_blob(blob_name(name))
+
+
+def GetBlobSizeBytes(name: Any) -> int:
+    """How many bytes a tensor's elements take; BlobTypeError for a blob that holds no tensor."""
+    return current().fetch_array(blob_name(name)).nbytes
 
 
 def SerializeBlob(name: Any) -> bytes:

@@ -185,9 +185,13 @@ class Workspace:
         """Run a created net."""
         self.net(name).run(iterations)
 
+    def bind(self, net: NetDef) -> CreatedNet:
+        """Bind a net to this workspace without keeping it."""
+        return CreatedNet(net, self)
+
     def run_net_once(self, net: NetDef) -> None:
         """Bind a net, run it once, forget it. Its blobs stay."""
-        CreatedNet(net, self).run()
+        self.bind(net).run()
 
     def run_operator_once(self, op: OperatorDef) -> None:
         """Run one operator."""

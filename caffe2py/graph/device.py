@@ -39,12 +39,15 @@ def device_option_equal(
     ignore_node_name: bool = True,
     ignore_random_seed: bool = True,
 ) -> bool:
-    """Whether two options name the same device; node names and seeds count if asked for."""
+    """Whether two options name the same device; node names and seeds count if asked for.
+
+    The CPU is one device, whatever its number.
+    """
     if opt1 is None or opt2 is None:
         return opt1 is opt2
     return (
         opt1.device_type == opt2.device_type
-        and opt1.device_id == opt2.device_id
+        and (opt1.device_id == opt2.device_id or opt1.device_type == caffe2_pb2.PROTO_CPU)
         and (ignore_node_name or opt1.node_name == opt2.node_name)
         and (ignore_random_seed or opt1.random_seed == opt2.random_seed)
     )

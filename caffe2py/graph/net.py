@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from caffe2py.errors import Error, NetError, UsageError
+from caffe2py.graph.backward import backward_pass
 from caffe2py.graph.constants import constant_fill
+from caffe2py.graph.gradients import GradientMap, check_losses, losses, references
 from caffe2py.graph.lines import Lines, user_line
 from caffe2py.graph.naming import BlobNames, unique_net_name
 from caffe2py.graph.operators import CreateOperator, operator_label, unknown_method
+from caffe2py.graph.records import Records
 from caffe2py.graph.reference import BlobReference, ScopedBlobReference, ScopedName, blob_names
+from caffe2py.graph.versions import Forward
 from caffe2py.proto.analysis import rename_blobs
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, NetDef, OperatorDef
 from caffe2py.registry.operator import lookup, registered, verify
 
 
-class Net:
+class Net(Records):
     """A NetDef under construction.
 
     `net.Relu(x, "y")` adds an operator, checks it against its declaration and returns references to
@@ -27,13 +31,13 @@ class Net:
     inputs. The name is made unique in this process: "net", "net_1", ...
     """
 
-    def __init__(self, name_or_proto: str | bytes | NetDef) -> None:
+    def __init__(self, name_or_proto: str | bytes | NetDef | None) -> None:
         self._net = NetDef()
         if isinstance(name_or_proto, NetDef):
             self._net.CopyFrom(name_or_proto)
             name = name_or_proto.name
-        elif isinstance(name_or_proto, str | bytes):
-            name = str(BlobReference(name_or_proto))
+        elif isinstance(name_or_proto, str | bytes | None):
+            name = str(BlobReference(name_or_proto or ""))
         else:
             raise UsageError(f"Net takes a name or a NetDef, found {name_or_proto!r:.80}")
         self._net.name = unique_net_name(name)
@@ -130,13 +134,38 @@ class Net:
     def extend_ops(self, new_ops: Iterable[OperatorDef]) -> None:
         """Append operators that exist, checking each; external inputs stay as they are."""
         ops = list(new_ops)
+        self._append(ops, [user_line()] * len(ops))
+
+    def _append(self, ops: Sequence[OperatorDef], lines: Iterable[str | None]) -> None:
         for index, op in enumerate(ops, len(self._net.op)):
             try:
                 verify(op)
             except Error as error:
                 where = operator_label(op.type, op.name, index, self._net.name)
                 raise error.with_where(where) from None
-        self._extend(ops, [user_line()] * len(ops))
+        self._extend(ops, lines)
+
+    def AddGradientOperators(self, ys: Any, skip: int = 0) -> GradientMap:
+        """Append the backward operators for `ys`; returns the gradient of each blob.
+
+        `ys` is a list of losses, or a dict: loss -> its gradient, a blob or GradientSlice, or None
+        for all ones. The first `skip` operators are left out of it. Keys of the answer are
+        references to blobs, values references to their gradients, or GradientSlices.
+
+        Raises NetError for a loss that the net does not make, and for a net in which a blob that
+        the gradient reads is overwritten before; DTypeError for a loss that is not a float;
+        NoGradientError where the gradient has to pass an operator that has none.
+        """
+        wanted = losses(ys)
+        check_losses(self._net, wanted, ys)
+        operators = list(self._net.op)[skip:]
+        first = len(self._net.op) - len(operators)
+        forward = Forward(operators, self._net.name, first, self.operator_lines()[first:])
+        made = backward_pass(forward, wanted)
+        here = user_line()
+        lines = [here if s is None else forward.line(s) for s in made.sources]
+        self._append(made.operators, lines)
+        return references(made)
 
     def Const(self, array: Any, blob_out: Any = None, dtype: Any = None) -> BlobReference:
         """A blob that holds these values: a filler operator of the kind that their type needs."""
@@ -267,7 +296,7 @@ class Net:
 
         `blob_remap` renames blobs, in nested nets too; `op_id_mask` lists the operators to keep;
         `update_external_list` derives the external blobs from the operators that are left.
-        `remap_funcs` and `keep_schema` are accepted and change nothing.
+        `keep_schema` copies the records too; `remap_funcs` is accepted and changes nothing.
         """
         proto = NetDef()
         proto.CopyFrom(self._net)
@@ -284,7 +313,26 @@ class Net:
         proto.name = name
         made = Net(proto)
         made._lines.add(made._net.op, lines)
+        if keep_schema:
+            made.copy_records(self, {str(old): str(new) for old, new in (blob_remap or {}).items()})
         return made
+
+    def PopulateProtoWithFileName(self) -> None:
+        """Accepted: where operators were created is known without it."""
+
+    def UsedBlobNames(self) -> set[str]:
+        """The names of all blobs of the net."""
+        names = set(self._net.external_input)
+        for op in self._net.op:
+            names.update(op.input, op.output)
+        return names
+
+    def insert_op_at_idx(self, op: OperatorDef, op_idx: int) -> None:
+        """Put an operator before the one at a position; UsageError for no position."""
+        if not 0 <= op_idx <= len(self._net.op):
+            raise UsageError(f"{op_idx} is no position among {len(self._net.op)} operators")
+        self._net.op.insert(op_idx, op)
+        self._names.forget()
 
     def RunAllOnGPU(self, gpu_id: int = 0, use_cudnn: bool = False) -> None:
         """Let the net run on a CUDA device; operators with a device of their own keep it."""

@@ -43,14 +43,16 @@ def CreateOperator(
     debug_info: str | None = None,
     **kwargs: Any,
 ) -> OperatorDef:
-    """An OperatorDef, checked against the operator's declaration.
+    """An OperatorDef, checked against the operator's declaration if there is one.
+
+    A type that is not registered (yet) is refused when a net with it is created or differentiated.
 
     Strings get the current name scope, BlobReferences are taken as they are. Without a
     `device_option` the current device scope's holds. Arguments are `arg`, then `kwargs` in the
     order given; those that are None are left out.
 
-    Raises UnknownOperatorError, SchemaError (ArityError, ArgumentError, InplaceError) and
-    UsageError for inputs or outputs that are no blobs, all naming the operator.
+    Raises SchemaError (ArityError, ArgumentError, InplaceError) and UsageError for inputs or
+    outputs that are no blobs, all naming the operator.
     """
     try:
         op = OperatorDef(type=operator_type, name=name, engine=engine, debug_info=debug_info)
@@ -63,7 +65,8 @@ def CreateOperator(
             op.device_option.CopyFrom(option)
         op.arg.extend([arg] if isinstance(arg, Argument) else arg or ())
         op.arg.extend(make_argument(k, value) for k, value in kwargs.items() if value is not None)
-        verify(op)
+        if operator_type in registered():  # an operator may be registered after its definition
+            verify(op)
     except Error as error:
         raise error.with_where(operator_label(operator_type, name)) from None
     return op

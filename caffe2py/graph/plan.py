@@ -249,6 +249,19 @@ def execution_step(
     return step
 
 
+def to_execution_step(step_or_nets: Any, default_name: str | None = None) -> ExecutionStep:
+    """An ExecutionStep as it is; a net, several, or what a builder of nets holds, as one."""
+    if isinstance(step_or_nets, ExecutionStep):
+        return step_or_nets
+    stop_blob = None
+    if default_name is None and hasattr(step_or_nets, "name"):
+        default_name = step_or_nets.name
+    if hasattr(step_or_nets, "_stop_blob"):  # a builder of nets; asking for its blob makes one
+        stop_blob = step_or_nets._stop_blob
+        step_or_nets = step_or_nets.get()
+    return execution_step(default_name or "", step_or_nets, should_stop_blob=stop_blob)
+
+
 def scoped_execution_step(name: str, *args: Any, **kwargs: Any) -> ExecutionStep:
     """As execution_step, with a name in the current name scope."""
     return execution_step(ScopedName(name), *args, **kwargs)
@@ -266,7 +279,7 @@ def add_nets_in_order(step: ExecutionStep, net_list: list[str]) -> None:
 
 def _fill(step: ExecutionStep, steps_or_nets: Any) -> None:
     items = steps_or_nets
-    if isinstance(items, ExecutionStep | Net):
+    if isinstance(items, ExecutionStep | Net) or hasattr(items, "_stop_blob"):
         items = [items]
     if items is not None and not isinstance(items, list | tuple):
         raise UsageError(f"expected a step, a net, or a list of nets or steps, found {items!r:.80}")
@@ -276,7 +289,7 @@ def _fill(step: ExecutionStep, steps_or_nets: Any) -> None:
             step.AddNet(net)
         return
     for item in items:
-        step.AddSubstep(item if isinstance(item, ExecutionStep) else execution_step("", item))
+        step.AddSubstep(to_execution_step(item))
 
 
 def _automatic_name() -> str:

@@ -88,6 +88,26 @@ def get_undefined_blobs(ssa: Iterable[tuple[list[Versioned], list[Versioned]]]) 
     return {blob for inputs, _ in ssa for blob, version in inputs if version == 0}
 
 
+def get_op_ids_in_path(
+    ssa: Ssa, blob_versions: Mapping[str, int], inputs: Iterable[Any], outputs: Iterable[Any]
+) -> list[int]:
+    """The operators needed to make `outputs` where `inputs` are given, in their last versions.
+
+    `ssa` and `blob_versions` are what get_ssa returns.
+    """
+    given = {(str(blob), blob_versions[str(blob)]) for blob in inputs}
+    producers = get_output_producers(ssa)
+    wanted = [(str(blob), blob_versions[str(blob)]) for blob in outputs]
+    found: set[int] = set()
+    while wanted:
+        version = wanted.pop()
+        index = producers.get(version)
+        if version not in given and index is not None and index not in found:
+            found.add(index)
+            wanted.extend(ssa[index][0])
+    return sorted(found)
+
+
 def get_output_producers(
     ssa: Iterable[tuple[list[Versioned], list[Versioned]]],
 ) -> dict[Versioned, int]:

@@ -12,6 +12,7 @@ import numpy as np
 from caffe2py.errors import RegistrationError, ShapeError
 from caffe2py.kernels.jit import Kernel
 from caffe2py.kernels.params import Scalar
+from caffe2py.registry.broadcast import BROADCAST, aligned_shape, infer_binary
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import Query, Rule, require_dtype, require_same_dtype
 from caffe2py.registry.operator import operator
@@ -198,6 +199,50 @@ def elementwise(
         return function
 
     return declare
+
+
+def binary(
+    name: str,
+    function: ScalarFunction,
+    *,
+    dtypes: Sequence[str] = NUMERIC,
+    result: str | None = None,
+    whole: ScalarFunction | None = None,
+    **declaration: Any,
+) -> None:
+    """Declare an operator C = function(A, B) with both broadcasting rules.
+
+    `result` is the dtype of C where it is not the inputs', `whole` the function for integers where
+    that is another one. Everything else is as in `registry.operator.operator`.
+    """
+    made = operator(
+        name,
+        "A, B -> C",
+        infer=infer_binary(dtypes, result),
+        arguments=BROADCAST,
+        **declaration,
+    )
+
+    def launch(call: Call) -> Launch:
+        a, b = call.inputs
+        b = b.reshape(aligned_shape(a.shape, b.shape, call.args))
+        formula = whole if whole and a.dtype.kind == "i" else function
+        return launch_broadcast(formula, a, b, call.outputs[0])
+
+    made.cpu(launch)
+
+
+def divide_whole(a, b):
+    """Toward zero, as C divides.
+
+    What C leaves to a signal: x / 0 is 0, and the smallest integer divided by -1 is itself.
+    """
+    if b == 0:
+        return 0
+    if b == -1:
+        return -a
+    quotient = a // b
+    return quotient + 1 if quotient < 0 and quotient * b != a else quotient
 
 
 def _parameters(function: ScalarFunction) -> Sequence[str]:

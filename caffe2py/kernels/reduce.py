@@ -1,16 +1,20 @@
-"""Reductions: sums along axes, in an order that depends on the shape alone."""
+"""Reductions: sums and extrema along axes, in an order that depends on the shape alone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.jit import kernel
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
+
+#: From the array and the result the launch that reduces the last axis, or the middle one.
+Step = Callable[[Array, Array], Launch]
 
 
 @kernel("reassoc")
@@ -40,6 +44,13 @@ def launch_sum(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
     Neighbouring summed axes are taken as one; separate groups are summed from the last to the first
     through scratch arrays.
     """
+    return _by_groups(call, x, axes, y, _sum_rows, _sum_columns)
+
+
+def _by_groups(
+    call: Call, x: Array, axes: Sequence[int], y: Array, rows: Step, columns: Step
+) -> list[Launch]:
+    """Reduce one group of neighbouring axes after the other, the last one first."""
     groups = _groups(x.shape, set(axes))
     launches: list[Launch] = []
     current = x
@@ -53,9 +64,9 @@ def launch_sum(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
         more = any(summed for _, summed in groups)
         target = call.scratch((outer, inner), x.dtype) if more else y.reshape(outer, inner)
         if inner == 1:
-            launches.append(_sum_rows(current.reshape(outer, size), target.reshape(-1)))
+            launches.append(rows(current.reshape(outer, size), target.reshape(-1)))
         else:
-            launches.append(_sum_columns(current.reshape(outer, size, inner), target))
+            launches.append(columns(current.reshape(outer, size, inner), target))
         current = target
 
 
@@ -69,3 +80,212 @@ def _groups(shape: tuple[int, ...], axes: set[int]) -> list[tuple[int, bool]]:
         else:
             groups.append((size, summed))
     return groups
+
+
+# ---------------------------------------------------------------- extrema
+
+
+@kernel()
+def _max_rows(x: Any, lowest: Any, y: Any) -> None:
+    for o in range(x.shape[0]):
+        best = x[o, 0] if x.shape[1] > 0 else lowest
+        for r in range(1, x.shape[1]):
+            best = x[o, r] if x[o, r] > best else best
+        y[o] = best
+
+
+@kernel()
+def _max_columns(x: Any, lowest: Any, y: Any) -> None:
+    for o in range(x.shape[0]):
+        for i in range(x.shape[2]):
+            y[o, i] = x[o, 0, i] if x.shape[1] > 0 else lowest
+        for r in range(1, x.shape[1]):
+            for i in range(x.shape[2]):
+                y[o, i] = x[o, r, i] if x[o, r, i] > y[o, i] else y[o, i]
+
+
+@kernel()
+def _min_rows(x: Any, highest: Any, y: Any) -> None:
+    for o in range(x.shape[0]):
+        best = x[o, 0] if x.shape[1] > 0 else highest
+        for r in range(1, x.shape[1]):
+            best = x[o, r] if x[o, r] < best else best
+        y[o] = best
+
+
+@kernel()
+def _min_columns(x: Any, highest: Any, y: Any) -> None:
+    for o in range(x.shape[0]):
+        for i in range(x.shape[2]):
+            y[o, i] = x[o, 0, i] if x.shape[1] > 0 else highest
+        for r in range(1, x.shape[1]):
+            for i in range(x.shape[2]):
+                y[o, i] = x[o, r, i] if x[o, r, i] < y[o, i] else y[o, i]
+
+
+def launch_max(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Launch]:
+    """y = the largest of x over `axes`; of no elements, the least finite number of the type.
+
+    A NaN is passed over, except as the first element.
+    """
+    least = x.dtype.type(_limits(x.dtype).min)
+
+    def rows(a: Array, b: Array) -> Launch:
+        return _max_rows(a, least, b)
+
+    def columns(a: Array, b: Array) -> Launch:
+        return _max_columns(a, least, b)
+
+    return _by_groups(call, x, axes, y, rows, columns)
+
+
+def launch_min(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Launch]:
+    """y = the smallest of x over `axes`; of no elements, the largest finite number of the type.
+
+    A NaN is passed over, except as the first element.
+    """
+    most = x.dtype.type(_limits(x.dtype).max)
+
+    def rows(a: Array, b: Array) -> Launch:
+        return _min_rows(a, most, b)
+
+    def columns(a: Array, b: Array) -> Launch:
+        return _min_columns(a, most, b)
+
+    return _by_groups(call, x, axes, y, rows, columns)
+
+
+def _limits(dtype: np.dtype[Any]) -> Any:
+    return np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+
+
+@kernel()
+def _arg_max(x: Any, y: Any) -> None:
+    for o in range(x.shape[0]):
+        for i in range(x.shape[2]):
+            y[o, i] = 0
+        for r in range(1, x.shape[1]):
+            for i in range(x.shape[2]):
+                y[o, i] = r if x[o, r, i] > x[o, y[o, i], i] else y[o, i]
+
+
+@kernel()
+def _arg_min(x: Any, y: Any) -> None:
+    for o in range(x.shape[0]):
+        for i in range(x.shape[2]):
+            y[o, i] = 0
+        for r in range(1, x.shape[1]):
+            for i in range(x.shape[2]):
+                y[o, i] = r if x[o, r, i] < x[o, y[o, i], i] else y[o, i]
+
+
+def launch_arg(x: Array, axis: int, y: Array, *, largest: bool) -> Launch:
+    """y = where along `axis` x is largest (or smallest) first, int64; 0 where x is empty."""
+    outer = int(np.prod(x.shape[:axis], dtype=np.int64))
+    inner = int(np.prod(x.shape[axis + 1 :], dtype=np.int64))
+    search = _arg_max if largest else _arg_min
+    return search(x.reshape(outer, x.shape[axis], inner), y.reshape(outer, inner))
+
+
+# ---------------------------------------------------------------- sums of products
+
+
+@kernel("reassoc")
+def _dot(a: Any, b: Any, y: Any) -> None:
+    total = a.dtype.type(0)
+    for i in range(a.size):
+        total += a[i] * b[i]
+    y[0] = total
+
+
+@kernel("reassoc")
+def _sum_magnitudes(x: Any, y: Any) -> None:
+    total = x.dtype.type(0)
+    for i in range(x.size):
+        total += abs(x[i])
+    y[0] = total
+
+
+def launch_dot(a: Array, b: Array, y: Array) -> Launch:
+    """The one element of y = the sum of a * b; all of one type."""
+    if a.size != b.size or y.size != 1:
+        raise ShapeError(f"no dot product of {a.shape} and {b.shape} as {y.shape}")
+    return _dot(a.reshape(-1), b.reshape(-1), y.reshape(-1))
+
+
+def launch_sum_magnitudes(x: Array, y: Array) -> Launch:
+    """The one element of y = the sum of |x|."""
+    if y.size != 1:
+        raise ShapeError(f"a sum is one element, not {y.shape}")
+    return _sum_magnitudes(x.reshape(-1), y.reshape(-1))
+
+
+# ---------------------------------------------------------------- sums of the first elements
+
+
+@kernel("reassoc")
+def _sum_starts_of_rows(x: Any, lengths: Any, y: Any) -> Any:
+    for r in range(x.shape[0]):
+        if lengths[r] < 0 or lengths[r] > x.shape[1]:
+            return r + 1
+        total = x.dtype.type(0)
+        for k in range(lengths[r]):
+            total += x[r, k]
+        y[r] = total
+    return 0
+
+
+@kernel()
+def _sum_starts_of_columns(x: Any, lengths: Any, y: Any) -> Any:
+    for c in range(x.shape[1]):
+        if lengths[c] < 0 or lengths[c] > x.shape[0]:
+            return c + 1
+        y[c] = 0
+    for k in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            y[c] += x[k, c] if k < lengths[c] else 0
+    return 0
+
+
+@kernel()
+def _spread_over_rows(dy: Any, lengths: Any, dx: Any) -> Any:
+    for r in range(dx.shape[0]):
+        if lengths[r] < 0 or lengths[r] > dx.shape[1]:
+            return r + 1
+        for k in range(dx.shape[1]):
+            dx[r, k] = dy[r] if k < lengths[r] else 0
+    return 0
+
+
+@kernel()
+def _spread_over_columns(dy: Any, lengths: Any, dx: Any) -> Any:
+    for c in range(dx.shape[1]):
+        if lengths[c] < 0 or lengths[c] > dx.shape[0]:
+            return c + 1
+    for k in range(dx.shape[0]):
+        for c in range(dx.shape[1]):
+            dx[k, c] = dy[c] if k < lengths[c] else 0
+    return 0
+
+
+def _wrong_length(lengths: Array, most: int) -> Callable[[int], Error]:
+    def explain(status: int) -> Error:
+        found = int(lengths[status - 1])
+        return ValueRangeError(f"lengths[{status - 1}] is {found}, expected 0 to {most}")
+
+    return explain
+
+
+def launch_sum_starts(x: Array, lengths: Array, y: Array, *, front: bool) -> Launch:
+    """y[r] = the sum of the first lengths[r] elements of row r of the matrix x.
+
+    With `front` the same of its columns. ValueRangeError for a length that is negative or too long.
+    """
+    sums = _sum_starts_of_columns if front else _sum_starts_of_rows
+    return sums(x, lengths, y, explain=_wrong_length(lengths, x.shape[0 if front else 1]))
+
+
+def launch_spread_starts(dy: Array, lengths: Array, dx: Array, *, front: bool) -> Launch:
+    """The gradient of launch_sum_starts: dy[r] at the first lengths[r] places, 0 elsewhere."""
+    spread = _spread_over_columns if front else _spread_over_rows
+    return spread(dy, lengths, dx, explain=_wrong_length(lengths, dx.shape[0 if front else 1]))

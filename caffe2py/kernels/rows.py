@@ -21,7 +21,7 @@ def matrix(array: Array, axis: int) -> Array:
     return array.reshape(rows, columns)
 
 
-def _largest(row: Any) -> Any:
+def largest(row: Any) -> Any:
     """The largest element of a row that has some, by four comparisons at a time.
 
     A NaN is passed over, except in one of the first four places.
@@ -47,7 +47,7 @@ def _softmax(x: Any, y: Any) -> None:
     if columns == 0:
         return
     for r in range(x.shape[0]):
-        top = _largest(x[r])
+        top = largest(x[r])
         total = x.dtype.type(0)
         for i in range(columns):
             y[r, i] = math.exp(x[r, i] - top)

@@ -117,13 +117,14 @@ class Window:
         given twice with different values. Where global_pooling is set the kernel is ignored.
         """
         whole = bool(args.global_pooling)
-        given = _sizes(args, rank, "kernel", "kernels", ("kernel_h", "kernel_w"), None)
+        given = spelled_sizes(args, rank, "kernel", "kernels", ("kernel_h", "kernel_w"), None)
         if given is None and not whole:
             raise ArgumentError("kernel (or kernel_h and kernel_w, or kernels) must be given")
         window = cls(
             (1,) * rank if whole or given is None else given,
-            _sizes(args, rank, "stride", "strides", ("stride_h", "stride_w"), 1) or (1,) * rank,
-            _sizes(args, rank, "dilation", "dilations", ("dilation_h", "dilation_w"), 1)
+            spelled_sizes(args, rank, "stride", "strides", ("stride_h", "stride_w"), 1)
+            or (1,) * rank,
+            spelled_sizes(args, rank, "dilation", "dilations", ("dilation_h", "dilation_w"), 1)
             or (1,) * rank,
             _pads(args, rank),
             args.legacy_pad,
@@ -230,10 +231,13 @@ def _caffe_axis(size: int, kernel: int, stride: int, begin: int) -> tuple[int, i
     return count, begin + stride * (count - free // stride - 1)
 
 
-def _sizes(
+def spelled_sizes(
     args: Args, rank: int, one: str, many: str, pair: tuple[str, str], default: int | None
 ) -> tuple[int, ...] | None:
-    """One size in its three spellings: for all axes, height and width, or a list."""
+    """One size in its three spellings: for all axes, height and width, or a list; None: not given.
+
+    ArgumentError where spellings disagree or do not fit the number of axes.
+    """
     found: dict[str, tuple[int, ...]] = {}
     single, values = getattr(args, one), tuple(getattr(args, many))
     height, width = (getattr(args, name) for name in pair)

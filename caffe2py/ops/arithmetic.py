@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from caffe2py.errors import ShapeError
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.elementwise import (
     NUMERIC,
+    binary,
+    divide_whole,
     elementwise,
     launch_broadcast,
     launch_map,
 )
 from caffe2py.kernels.reduce import launch_sum
+from caffe2py.registry.broadcast import BROADCAST, aligned_shape
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import (
     Query,
@@ -22,96 +24,9 @@ from caffe2py.registry.infer import (
     require_same_dtype,
 )
 from caffe2py.registry.operator import operator
-from caffe2py.registry.schema import Arg, Args, InplaceRule
+from caffe2py.registry.schema import InplaceRule
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import Shape, TensorType, shape_text
-
-BROADCAST = {
-    "broadcast": Arg(bool, False, "match B to the axes of A by the old rule"),
-    "axis": Arg(int, -1, "with broadcast: the axis of A where B begins; -1 matches B to the end"),
-    "axis_str": Arg(str, "", "with broadcast: that axis as a letter of `order`"),
-    "order": Arg(str, "NCHW", "the letters of A's axes"),
-}
-
-
-# ---------------------------------------------------------------- both broadcasting rules
-
-
-def aligned_shape(a: Sequence[Any], b: Sequence[Any], args: Args) -> tuple[Any, ...]:
-    """B's shape as it takes part in numpy broadcasting against A.
-
-    Under the old rule (`broadcast=1`) B's axes match consecutive axes of A from `axis` on, or A's
-    last ones; sizes must then be equal or 1. ShapeError says which do not fit.
-    """
-    if not args.broadcast:
-        return tuple(b)
-    if len(b) > len(a):
-        raise ShapeError(
-            f"with broadcast=1 B must not have more dimensions than A: "
-            f"A is {shape_text(tuple(a))}, B is {shape_text(tuple(b))}"
-        )
-    axis = _old_axis(len(a), len(b), args)
-    return tuple(b) + (1,) * (len(a) - axis - len(b))
-
-
-def _old_axis(rank_a: int, rank_b: int, args: Args) -> int:
-    axis: int = args.axis
-    if args.axis_str:
-        if axis != -1:
-            raise ShapeError(f"axis {axis} and axis_str '{args.axis_str}' exclude each other")
-        axis = args.order.upper().find(args.axis_str.upper())
-        if axis < 0 or len(args.axis_str) != 1:
-            raise ShapeError(f"axis_str '{args.axis_str}' is no letter of order '{args.order}'")
-    elif axis == -1:
-        axis = rank_a - rank_b
-    if not 0 <= axis <= rank_a - rank_b:
-        raise ShapeError(f"axis {axis} does not fit {rank_b} axes of B into {rank_a} of A")
-    return axis
-
-
-def _infer_binary(query: Query) -> Sequence[TensorType]:
-    a, b = query.inputs
-    for index in (0, 1):
-        require_dtype(query, index, *NUMERIC)
-    dtype = require_same_dtype(query, 0, 1)
-    if a.shape is None or b.shape is None:
-        return [TensorType(dtype)]
-    shape = broadcast_shapes(a.shape, aligned_shape(a.shape, b.shape, query.args))
-    if query.args.broadcast and a.full_shape is not None and shape != a.shape:
-        raise ShapeError(
-            f"with broadcast=1 B {shape_text(b.shape)} must repeat along A {shape_text(a.shape)}"
-        )
-    return [TensorType(dtype, shape)]
-
-
-def _binary(
-    name: str,
-    function: Callable[..., Any],
-    *,
-    whole: Callable[..., Any] | None = None,
-    gradient: str,
-    inplace: dict[int, int],
-    doc: str,
-    example: str,
-) -> None:
-    made = operator(
-        name,
-        "A, B -> C",
-        infer=_infer_binary,
-        inplace=inplace,
-        gradient=gradient,
-        onnx=name,
-        doc=doc,
-        example=example,
-        arguments=BROADCAST,
-    )
-
-    @made.cpu
-    def launch(call: Call) -> Launch:
-        a, b = call.inputs
-        b = b.reshape(aligned_shape(a.shape, b.shape, call.args))
-        formula = whole if whole and a.dtype.kind == "i" else function
-        return launch_broadcast(formula, a, b, call.outputs[0])
 
 
 def _add(a, b):
@@ -130,58 +45,49 @@ def _divide(a, b):
     return a / b
 
 
-def _divide_whole(a, b):
-    """Toward zero, as C divides.
-
-    What C leaves to a signal: x / 0 is 0, and the smallest integer divided by -1 is itself.
-    """
-    if b == 0:
-        return 0
-    if b == -1:
-        return -a
-    quotient = a // b
-    return quotient + 1 if quotient < 0 and quotient * b != a else quotient
-
-
-_binary(
+binary(
     "Add",
     _add,
     inplace={0: 0, 1: 0},
-    gradient="AddGradient(dC, A, B) -> dA, dB",
+    gradient="AddGradient(dC, A.shape, B.shape) -> dA, dB",
+    onnx="Add",
     doc="C = A + B, with numpy's broadcasting (or the old rule, see `broadcast`).",
     example="""
     A = [[1, 2], [3, 4]]; B = [10, 20]
     C = [[11, 22], [13, 24]]
     """,
 )
-_binary(
+binary(
     "Sub",
     _subtract,
     inplace={0: 0, 1: 0},
-    gradient="SubGradient(dC, A, B) -> dA, dB",
+    gradient="SubGradient(dC, A.shape, B.shape) -> dA, dB",
+    onnx="Sub",
     doc="C = A - B, with numpy's broadcasting (or the old rule, see `broadcast`).",
     example="""
     A = [[1, 2], [3, 4]]; B = [10, 20]
     C = [[-9, -18], [-7, -16]]
     """,
 )
-_binary(
+binary(
     "Mul",
     _multiply,
     inplace={0: 0, 1: 0},
     gradient="MulGradient(dC, A, B) -> dA, dB",
+    onnx="Mul",
     doc="C = A * B, with numpy's broadcasting (or the old rule, see `broadcast`).",
     example="""
     A = [[1, 2], [3, 4]]; B = [10, 20]
     C = [[10, 40], [30, 80]]
     """,
 )
-_binary(
+binary(
     "Div",
     _divide,
-    whole=_divide_whole,
+    whole=divide_whole,
     inplace={0: 0},
-    gradient="DivGradient(dC, A, B, C) -> dA, dB",
+    gradient="DivGradient(dC, A.shape, B, C) -> dA, dB",
+    onnx="Div",
     doc="""
     C = A / B, with numpy's broadcasting (or the old rule, see `broadcast`). Integers are divided
     toward zero; an integer divided by 0 gives 0.
@@ -288,7 +194,7 @@ def _multiply_terms(call: Call, dc: Array, a: Array, b: Array) -> tuple[list[Lau
 def _divide_terms(
     call: Call, dc: Array, b: Array, quotient: Array
 ) -> tuple[list[Launch], Array, Array]:
-    divide = _divide_whole if dc.dtype.kind == "i" else _divide
+    divide = divide_whole if dc.dtype.kind == "i" else _divide
     da, product, db = _like(call, dc), _like(call, dc), _like(call, dc)
     steps = [
         launch_broadcast(divide, dc, b, da),

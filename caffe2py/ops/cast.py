@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from caffe2py.errors import DTypeError, NoGradientError
 from caffe2py.kernels.convert import launch_convert
 from caffe2py.kernels.copy import launch_copy
-from caffe2py.proto import args as proto_args
 from caffe2py.proto.caffe2_pb2 import OperatorDef, TensorProto
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import (
@@ -18,7 +17,7 @@ from caffe2py.registry.gradient import (
     gradient_op,
 )
 from caffe2py.registry.infer import Query, same_as
-from caffe2py.registry.operator import operator
+from caffe2py.registry.operator import operator, verify
 from caffe2py.registry.schema import Arg
 from caffe2py.tensor.types import (
     STRING,
@@ -27,6 +26,7 @@ from caffe2py.tensor.types import (
     dtype_from_number,
     dtype_from_text,
     dtype_name,
+    number_from_dtype,
 )
 
 # ---------------------------------------------------------------- Cast
@@ -48,17 +48,20 @@ def _infer_cast(query: Query) -> Sequence[TensorType]:
 
 
 def _cast_gradient(op: OperatorDef, output_grads: Sequence[GradientName]) -> Gradient:
-    """Back to the type that `from_type` names: nothing else knows it when the net is built."""
+    """Back to the type that `from_type` names: nothing else knows it when the net is built.
+
+    Both types are numbers there, whatever they are in `op`.
+    """
     if output_grads[0] is None:
         return Gradient((), (None,))
-    given = {name: proto_args.find(op, name) for name in ("to", "from_type")}
-    if given["from_type"] is None:
+    args = verify(op)
+    if args.from_type is None:
         raise NoGradientError(
             "Cast has no 'from_type': its gradient needs to know the type of X",
             hint="give from_type the type of X, by number or name",
         )
-    to = proto_args.get_value(given["to"]) if given["to"] is not None else TensorProto.FLOAT
-    back = {"to": proto_args.get_value(given["from_type"]), "from_type": to}
+    number = {name: number_from_dtype(_dtype(getattr(args, name))) for name in ("to", "from_type")}
+    back = {"to": number["from_type"], "from_type": number["to"]}
     made = gradient_name(op.input[0])
     grad = gradient_op(op, "Cast", [output_grads[0]], [made], back, copy_args=False)
     return Gradient((grad,), (made,))
@@ -141,6 +144,19 @@ ensure_cpu_output = operator(
     """,
 )
 ensure_cpu_output.cpu(launch_copied)
+
+copy_from_cpu_input = operator(
+    "CopyFromCPUInput",
+    "input -> output",
+    infer=same_as(0),
+    identical=True,
+    doc="output = input, which is in the memory of the CPU, on the operator's device. Any type.",
+    example="""
+    input = [1, 2]
+    output = [1, 2]
+    """,
+)
+copy_from_cpu_input.cpu(launch_copied)
 
 alias = operator(
     "Alias",

@@ -344,3 +344,107 @@ def _launch_response_gradient(call: Call) -> Launch:
     last = channels_last(call.args)
     arrays = (by_channel(a, last) for a in (*call.inputs, *call.outputs))
     return _response(call.args).launch_gradient(call, *arrays)
+
+
+# ---------------------------------------------------------------- AffineChannel
+
+AFFINE_ARGS = {
+    "order": ORDER,
+    "is_learnable": Arg(bool, False, "scale and bias have gradients"),
+}
+
+
+def _infer_affine(query: Query) -> Sequence[TensorType]:
+    dtype = _require_floats(query)
+    _require_vectors(query, _channels(query), (1, 2))
+    return [TensorType(dtype, query.inputs[0].shape)]
+
+
+def _affine_gradient_rule(op: OperatorDef, output_grads: Sequence[GradientName]) -> Gradient:
+    """Scale and bias have a gradient only if they are learnable, and only then X is read."""
+    dy = output_grads[0]
+    if dy is None:
+        raise NoGradientError("AffineChannel: the gradient of its output is missing")
+    wanted = tuple(gradient_name(name) for name in op.input)
+    if not verify(op).is_learnable:
+        backward = gradient_op(op, "AffineChannelGradient", [dy, op.input[1]], wanted[:1])
+        return Gradient((backward,), (wanted[0], None, None))
+    backward = gradient_op(op, "AffineChannelGradient", [dy, *op.input[:2]], wanted)
+    return Gradient((backward,), wanted)
+
+
+_affine_channel = operator(
+    "AffineChannel",
+    "X, scale, bias -> Y",
+    infer=_infer_affine,
+    gradient=_affine_gradient_rule,
+    inplace={0: 0},
+    doc="""
+    Y = X * scale + bias, with one scale and bias a channel.
+
+    X is (batch, channels, ...), or (batch, ..., channels) with order NHWC.
+    """,
+    example="""
+    X = [[1, 10], [3, 30]]; scale = [1, 2]; bias = [0, 5]
+    Y = [[1, 25], [3, 65]]
+    """,
+    arguments=AFFINE_ARGS,
+)
+
+
+@_affine_channel.cpu
+def _launch_affine_channel(call: Call) -> Launch:
+    last = channels_last(call.args)
+    x, y = (by_channel(a, last) for a in (call.inputs[0], call.outputs[0]))
+    return launch_channel_map(_affine, (x,), _vectors(call, 1), y)
+
+
+def _infer_affine_gradient(query: Query) -> Sequence[TensorType]:
+    learnable = bool(query.args.is_learnable)
+    expected = (3, 3) if learnable else (2, 1)
+    if (len(query.inputs), query.outputs) != expected:
+        raise ArityError(
+            f"expected {expected[0]} inputs and {expected[1]} output(s) with is_learnable "
+            f"{int(learnable)}, found {len(query.inputs)} and {query.outputs}"
+        )
+    dtype = _require_floats(query)
+    scale = len(query.inputs) - 1
+    shape = require_same_shape(query, *range(scale))
+    _require_vectors(query, _channels(query), (scale,))
+    vector = TensorType(dtype, query.inputs[scale].shape)
+    return [TensorType(dtype, shape), *[vector] * (query.outputs - 1)]
+
+
+_affine_channel_gradient = operator(
+    "AffineChannelGradient",
+    "dY, X_or_scale, scale? -> dX, dscale?, dbias?",
+    infer=_infer_affine_gradient,
+    inplace={0: 0},
+    input_counts=(2, 3),
+    output_counts=(1, 3),
+    doc="""
+    dX = dY * scale; with is_learnable dscale = sum of dY * X and dbias = sum of dY over a channel.
+
+    The inputs are dY, scale, or with is_learnable dY, X, scale.
+    """,
+    arguments=AFFINE_ARGS,
+)
+
+
+def _factor(x, factor):
+    return x * factor
+
+
+@_affine_channel_gradient.cpu
+def _launch_affine_channel_gradient(call: Call) -> list[Launch]:
+    last = channels_last(call.args)
+    dy, dx = (by_channel(a, last) for a in (call.inputs[0], call.outputs[0]))
+    scale = call.inputs[-1].reshape(-1)
+    launches = [launch_channel_map(_factor, (dy,), (scale,), dx)]
+    if call.args.is_learnable:
+        dscale, dbias = (v.reshape(-1) for v in call.outputs[1:])
+        zeros, ones = (np.full(scale.shape, value, scale.dtype) for value in (0, 1))
+        x = by_channel(call.inputs[1], last)
+        sums = launch_affine_gradient(call, x, dy, (zeros, ones), (dscale, dbias))
+        launches = [*sums, *launches]  # before dY may be overwritten
+    return launches

@@ -19,6 +19,7 @@ from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import (
     Gradient,
     GradientName,
+    NoGradient,
     NotDifferentiable,
     gradient_name,
     gradient_op,
@@ -27,6 +28,7 @@ from caffe2py.registry.infer import (
     Query,
     broadcast_shapes,
     canonical_axis,
+    fixed,
     product,
     require_dtype,
     require_rank,
@@ -337,6 +339,44 @@ def launch_shape(call: Call) -> Launch:
     shape = call.inputs[0].shape
     chosen = [shape[axis] for axis in call.args.axes] if call.args.axes else shape
     return launch_copy(np.array(chosen, np.int64), call.outputs[0])
+
+
+size = operator(
+    "Size",
+    "X -> size",
+    infer=fixed(INT64),
+    gradient=NoGradient("a number of elements does not depend on them"),
+    doc="`size` is the number of elements of X, int64 without dimensions. Any type.",
+    example="""
+    X = float32(2, 3)
+    size = 6
+    """,
+)
+
+
+@size.cpu
+def launch_size(call: Call) -> Launch:
+    """Copy a constant."""
+    return launch_copy(np.array(call.inputs[0].size, np.int64), call.outputs[0])
+
+
+is_empty = operator(
+    "IsEmpty",
+    "tensor -> is_empty",
+    infer=fixed(np.bool_),
+    gradient=NotDifferentiable("whether there are elements does not depend on them"),
+    doc="`is_empty` is whether `tensor` has no elements, bool without dimensions. Any type.",
+    example="""
+    tensor = float32(2, 0)
+    is_empty = True
+    """,
+)
+
+
+@is_empty.cpu
+def launch_is_empty(call: Call) -> Launch:
+    """Copy a constant."""
+    return launch_copy(np.array(call.inputs[0].size == 0), call.outputs[0])
 
 
 # ---------------------------------------------------------------- Transpose

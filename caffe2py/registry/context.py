@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from caffe2py.errors import Error, KernelError
+from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.registry.schema import Args, Schema
-from caffe2py.tensor.tensor import Array
+from caffe2py.tensor.tensor import Array, Blob
 from caffe2py.tensor.types import DType, Shape
 
 
@@ -30,6 +31,32 @@ class Launch:
     explain: Callable[[int], Error] = _unexplained
 
 
+class BoundNet(Protocol):
+    """A net that an operator runs."""
+
+    def run(self) -> None:
+        """Run it once; errors name the net and the operator."""
+
+
+class Scope(Protocol):
+    """A workspace, as operators see it that run nets of their own."""
+
+    def find(self, name: str) -> Blob | None:
+        """The blob of this name, here or further out."""
+
+    def create_blob(self, name: str) -> Blob:
+        """The blob of this name, made here if there is none."""
+
+    def create_local_blob(self, name: str) -> Blob:
+        """The blob of this name in this very workspace, hiding one further out."""
+
+    def child(self) -> Scope:
+        """A workspace that sees this one's blobs and keeps its own to itself."""
+
+    def bind(self, net: NetDef) -> BoundNet:
+        """Check a net and bind it to the blobs of this workspace."""
+
+
 class Call(Protocol):
     """One bound operator, seen by its implementation.
 
@@ -38,6 +65,8 @@ class Call(Protocol):
 
     schema: Schema
     args: Args
+    #: Whatever an implementation wants to find again in its next run.
+    kept: dict[str, Any]
 
     @property
     def inputs(self) -> tuple[Array, ...]:
@@ -63,7 +92,14 @@ class Call(Protocol):
         """Make an output blob hold an object that is not a tensor."""
 
     def input_blob(self, index: int) -> str:
-        """The blob name of an input, for messages."""
+        """The blob name of an input."""
+
+    def output_blob(self, index: int) -> str:
+        """The blob name of an output."""
+
+    @property
+    def scope(self) -> Scope:
+        """The workspace that the operator runs in, for operators that run nets."""
 
     @property
     def root_folder(self) -> str:

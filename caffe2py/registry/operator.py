@@ -23,10 +23,12 @@ from caffe2py.registry.context import Implementation
 from caffe2py.registry.gradient import (
     Gradient,
     GradientFunction,
-    GradientName,
+    GradientRef,
     GradientRule,
+    GradientSlice,
     NoGradient,
     NotDifferentiable,
+    TakesSlices,
     TextRule,
 )
 from caffe2py.registry.infer import Query, Rule, unknown
@@ -65,7 +67,7 @@ class Operator:
         self.schema = schema
         self.where = where
         self._infer = infer
-        self.gradient: GradientFunction | NoGradient | NotDifferentiable
+        self.gradient: GradientFunction | TakesSlices | NoGradient | NotDifferentiable
         if isinstance(gradient, str):
             self.gradient = TextRule(schema, gradient)
         else:
@@ -134,13 +136,23 @@ class Operator:
         types = tuple(self._infer(query))
         return types + (UNKNOWN,) * (query.outputs - len(types))
 
-    def gradient_of(self, op: OperatorDef, output_grads: Sequence[GradientName]) -> Gradient:
+    def gradient_of(self, op: OperatorDef, output_grads: Sequence[GradientRef]) -> Gradient:
         """Backward operators of `op`; NoGradientError where it has none."""
         if isinstance(self.gradient, NoGradient):
             return Gradient((), (None,) * len(op.input))
         if isinstance(self.gradient, NotDifferentiable):
             raise NoGradientError(f"{self.name} has no gradient: {self.gradient.reason}")
-        return self.gradient(op, output_grads)
+        if isinstance(self.gradient, TakesSlices):
+            return self.gradient.function(op, output_grads)
+        dense: list[str | None] = []
+        for name, grad in zip(op.output, output_grads, strict=True):
+            if isinstance(grad, GradientSlice):
+                raise NoGradientError(
+                    f"the gradient of its output '{name}' is sparse (indices '{grad.indices}', "
+                    f"values '{grad.values}'), and {self.name} takes a dense one only"
+                )
+            dense.append(grad)
+        return self.gradient(op, dense)
 
 
 def _never(op: OperatorDef) -> bool:

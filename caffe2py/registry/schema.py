@@ -230,10 +230,10 @@ class Schema:
         return ", ".join(f"input {i} as output {o}" for i, o in pairs) or "none"
 
     def _read_args(self, op: OperatorDef) -> Args:
-        values: dict[str, Any] = {name: arg.default for name, arg in self.args.items()}
+        values: dict[str, Any] = {n: arg.default for n, arg in self.args.items() if "*" not in n}
         seen: set[str] = set()
         for argument in op.arg:
-            arg = self.args.get(argument.name)
+            arg = self._declared(argument.name)
             if arg is not None:
                 values[argument.name] = arg.read(argument)
             elif not op.is_gradient_op:  # gradient operators get all of the forward arguments
@@ -247,6 +247,10 @@ class Schema:
         args = Args(**values)
         args.given = frozenset(seen)
         return args
+
+    def _declared(self, name: str) -> Arg | None:
+        """The declaration of an argument; "part_*_size" declares part_0_size, part_1_size, ..."""
+        return self.args.get(name) or self.args.get(re.sub(r"\d+", "*", name, count=1))
 
     def _refuse_misspelling(self, name: str) -> None:
         near = difflib.get_close_matches(name, self.args, 1, _MISSPELT)

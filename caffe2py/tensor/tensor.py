@@ -105,6 +105,10 @@ class Tensor:
         self.array = array
         self._capacity = array[:0] if array.ndim else array.reshape(1)[:0]
 
+    def lend(self, array: Array) -> None:
+        """Live in storage that another tensor owns, as long as the contents fit into it."""
+        self.array = self._capacity = array
+
     def assign(self, array: Array) -> None:
         """Copy `array` in."""
         self.resize(array.shape, array.dtype)[...] = array
@@ -164,6 +168,11 @@ class Blob:
         if tensor.array is not array:
             tensor.share(array)
             self.changed()
+
+    def lend(self, array: Array) -> None:
+        """Make the tensor live in a part of another blob's array, whatever shape it takes there."""
+        self.tensor().lend(array)
+        self.changed()
 
     def put(self, value: Any) -> None:
         """Hold an object that is not a tensor."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffe2py import core
+from caffe2py import core, workspace
 from caffe2py.errors import (
     ArgumentError,
     ArityError,
@@ -55,8 +55,9 @@ def test_operators_are_checked_when_added():
 
 
 def test_create_operator_is_checked():
-    with pytest.raises(UnknownOperatorError, match=r"op Softmaxx: 'Softmaxx' .* did you mean Soft"):
-        core.CreateOperator("Softmaxx", "x", "y")
+    later = core.CreateOperator("Softmaxx", "x", "y")  # may be registered before it runs
+    with pytest.raises(UnknownOperatorError, match=r"Softmaxx: 'Softmaxx' .* did you mean Soft"):
+        workspace.RunOperatorOnce(later)
     with pytest.raises(ArityError, match=r"^op Relu 'r': expected 1 input"):
         core.CreateOperator("Relu", ["x", "y"], "z", name="r")
     with pytest.raises(ArgumentError, match="op Concat: Concat has no argument 'add_axes'"):
@@ -212,7 +213,7 @@ def test_a_device_scope_copies_its_option():
 
 def test_wrong_calls_raise_our_errors():
     for call in [
-        lambda: core.Net(None),
+        lambda: core.Net(3),
         lambda: core.BlobReference(3),
         lambda: core.ScopedName(3),
         lambda: core.NameScope(3).__enter__(),

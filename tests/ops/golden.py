@@ -52,4 +52,7 @@ def load(family: str) -> Iterator[GoldenCase]:
     yield from cases.values()
 
 
-FAMILIES = sorted(p.stem for p in FOLDER.glob("*.npz") if p.stem != "wire")
+#: Files of another form: messages, graphs.
+OTHERS = {"wire", "graphs"}
+
+FAMILIES = sorted(p.stem for p in FOLDER.glob("*.npz") if p.stem not in OTHERS)

@@ -18,6 +18,11 @@ FACTS = json.loads(Path(__file__).with_name("declared.json").read_text())
 #: (operator, fact) -> why we differ from Caffe2 on purpose.
 DIFFERENT: dict[tuple[str, str], str] = {
     ("Reciprocal", "onnx"): "ONNX has the same operator; Caffe2 did not say so",
+    **{
+        (op, arg): "float32's own limits"
+        for op in ("Clip", "ClipGradient")
+        for arg in ("min", "max")
+    },
 }
 
 #: Arguments that gradients of elementwise operators inherit in Caffe2: their inputs have one shape.

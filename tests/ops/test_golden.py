@@ -20,11 +20,27 @@ NARROW = re.compile(
 
 #: (operator, part of Caffe2's message) -> why we accept what it refuses.
 WIDER: dict[tuple[str, str], str] = {
+    ("BatchGatherGradient", "DATA should be at least 2-D"): "along axis 0 data may be a vector",
+    ("ScatterAssign", "it != runners_.end()"): "rows of any type can be copied",
+    ("SparseToDense", "is not implemented on tensor of type double"): "float64 adds like float32",
+    ("Slice", "only possible to slice in 1 dimension"): "any number of axes may be cut",
+    ("TopK", "axis_ >= 0"): "a negative axis counts from the end",
+    ("EnsureDense", "Input has to be at least a vector"): "a scalar is dense, too",
+    ("ConvTranspose", "must be 4D tensor"): "one and three spatial axes work as in Conv",
     ("Cast", "Casting to and from at::Half"): "float16 is a type like others",
     ("Expand", "X_dims[i - d] == 1"): "a dimension of size 0 is one like others",
     ("Reshape", "shape.numel() > 0"): "an empty shape is that of a scalar",
     ("SpatialBNGradient", "ndim >= 3"): "the forward operator takes a batch without pixels, too",
     ("Flatten", "(unsigned)k <= dims.size()"): "a negative axis counts from the end",
+    ("ArgMax", "axis_ >= 0. -2"): "a negative axis counts from the end",
+    ("ArgMin", "axis_ >= 0. -2"): "a negative axis counts from the end",
+    ("PRelu", "Dimension out of range"): "one slope does for any shape",
+    ("PRelu", "tensor has no dimensions"): "one slope does for any shape",
+    ("Tile", "`tiles` is missing"): "a declared default is one",
+    ("Tile", "`axis` is missing"): "a declared default is one",
+    ("Tile", "should be a vector of size 1"): "a scalar is a number, too",
+    ("TileGradient", "is missing"): "a declared default is one",
+    ("WeightedSum", "numel() > 0"): "empty tensors are ones like others",
     ("ConstantFill", "has_f()"): "an int serves as a float",
     ("ConstantFill", "'dtype' argument value: 12"): "float16 is a type like others",
     ("GivenTensorFill", "'dtype' argument value: 12"): "float16 is a type like others",
@@ -36,6 +52,11 @@ WIDER: dict[tuple[str, str], str] = {
         if fill.endswith("Fill")
     },
 }
+
+
+def _alpha(case):
+    return next((a.f for a in case.net.op[0].arg if a.name == "alpha"), None)
+
 
 #: (operator, which cases): where Caffe2's answer is plainly wrong; the doc says what ours is.
 BROKEN = [
@@ -49,17 +70,33 @@ BROKEN = [
         "GivenTensorByteStringToUInt8Fill",  # leaves out what the shape does not take
         lambda case: case.texts.get("note") == "no shape at all",
     ),
+    ("EluGradient", lambda case: _alpha(case) == 0),  # passes dY on where X <= 0
+    (
+        "LeakyReluGradient",  # passes dY on where X <= 0; makes an infinite dY NaN
+        lambda case: _alpha(case) == 0 or np.isinf(case.inputs["dY"]).any(),
+    ),
+    *(
+        (  # a length of 0 takes one element in
+            f"Reduce{end}",
+            lambda case: "L" in case.inputs and case.inputs["X"].size and 0 in case.inputs["L"],
+        )
+        for end in ("BackSum", "BackMean", "FrontSum", "FrontMean")
+    ),
     (
         "SpatialBNGradient",  # takes the variance for an inverse deviation
         lambda case: any(a.name == "is_test" and a.i for a in case.net.op[0].arg),
     ),
-    (
-        "ConvGradient",
-        lambda case: (
-            "dX" in case.outputs
-            and case.inputs["X"].ndim == 5
-            and any(a.s == b"NHWC" for a in case.net.op[0].arg)
-        ),
+    ("SpatialSoftmaxWithLoss", lambda case: any(a.name == "scale" for a in case.net.op[0].arg)),
+    *(
+        (
+            f"Conv{name}Gradient",
+            lambda case: (
+                "dX" in case.outputs
+                and case.inputs["X"].ndim == 5
+                and any(a.s == b"NHWC" for a in case.net.op[0].arg)
+            ),
+        )
+        for name in ("", "1D", "2D", "3D")
     ),
 ]
 

@@ -94,6 +94,17 @@ def test_arguments_that_nobody_knows_pass():
     use(PLAIN, "x w", "y", gradient=True, is_test=1, alhpa=1)  # copied from a forward operator
 
 
+def test_a_star_in_an_argument_stands_for_a_number():
+    schema = Schema("Op", "X -> Y", {"part_*_size": Arg(int, 1), "part_sizes": Arg(int, 2)})
+    args = use(schema, "x", "y", part_0_size=5, part_12_size=7)
+    assert (args.part_0_size, args.part_12_size, args.part_sizes) == (5, 7, 2)
+    assert args.given == {"part_0_size", "part_12_size"}
+    with pytest.raises(ArgumentError, match="expected an int"):
+        use(schema, "x", "y", part_0_size="big")
+    with pytest.raises(ArgumentError, match="no argument 'part_size'"):
+        use(schema, "x", "y", part_size=5)
+
+
 def test_names_of_slots():
     assert [PLAIN.input_name(k) for k in range(3)] == ["X", "W", "b"]
     assert [MANY.input_name(k) for k in range(3)] == ["inputs[0]", "inputs[1]", "inputs[2]"]

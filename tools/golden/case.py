@@ -45,7 +45,8 @@ class Case:
     `reads` lists the operator's inputs when they are not simply the fed blobs. A blob in `like`
     gets random values in the shape that another blob has after the `before` steps: gradients
     need an output's shape, which only the oracle knows. `refused` is what the table's author
-    expects; the files hold what happened, and the command lists the differences.
+    expects; the files hold what happened, and the command lists the differences. With `whole` the
+    net holds the `before` steps as well, for what no array can hold.
     """
 
     op: str
@@ -58,6 +59,7 @@ class Case:
     refused: bool = False
     random: bool = False
     note: str = ""
+    whole: bool = False
 
     @property
     def inputs(self) -> list[str]:
@@ -73,6 +75,7 @@ class Case:
             "refused": self.refused,
             "random": self.random,
             "note": self.note,
+            "whole": self.whole,
         }
 
 

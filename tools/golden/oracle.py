@@ -101,8 +101,9 @@ def generate_wire(oracle: str, target: Path) -> None:
 
 
 def generate_programs(oracle: str, target: Path) -> None:
-    """Writes programs.json: what the programs in tests/graph/programs.py yield."""
-    programs = target.parent / "graph" / "programs.py"
-    with tempfile.TemporaryDirectory() as name:
-        answers = str(target / "programs.json")
-        start(oracle, "programs_worker.py", Path(name), dict(os.environ), str(programs), answers)
+    """Writes programs.json and models.json: what the programs in tests/*/programs.py yield."""
+    for folder, answers in (("graph", "programs.json"), ("modeling", "models.json")):
+        programs = target.parent / folder / "programs.py"
+        arguments = (str(programs), str(target / answers))
+        with tempfile.TemporaryDirectory() as name:
+            start(oracle, "programs_worker.py", Path(name), dict(os.environ), *arguments)

@@ -11,7 +11,18 @@ from types import SimpleNamespace
 
 import numpy as np
 from caffe2.proto import caffe2_pb2
-from caffe2.python import core, scope, utils, workspace
+from caffe2.python import (
+    brew,
+    cnn,
+    core,
+    model_helper,
+    optimizer,
+    optimizer_context,
+    scope,
+    utils,
+    workspace,
+)
+from caffe2.python.modeling import initializers, parameter_info, parameter_sharing
 
 
 def refuses(call, *args, **kwargs):
@@ -26,6 +37,7 @@ def run(program, text):
     workspace.ResetWorkspace()
     core.Net._net_names_used.clear()
     core.ExecutionStep._step_names_used.clear()
+    optimizer._optimizer_instance_count.clear()
     c2 = SimpleNamespace(
         core=core,
         scope=scope,
@@ -34,6 +46,14 @@ def run(program, text):
         caffe2_pb2=caffe2_pb2,
         np=np,
         refuses=refuses,
+        brew=brew,
+        cnn=cnn,
+        initializers=initializers,
+        model_helper=model_helper,
+        optimizer=optimizer,
+        optimizer_context=optimizer_context,
+        parameter_info=parameter_info,
+        parameter_sharing=parameter_sharing,
     )
     return [text(value) for value in program(c2)]
 

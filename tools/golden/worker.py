@@ -53,12 +53,16 @@ def build_operator(operator, description):
             getattr(argument, kind).extend(value)
 
 
-def build_net(description):
+def build_net(*descriptions):
     net = caffe2_pb2.NetDef()
     net.name = "golden"
-    build_operator(net.op.add(), description)
-    net.external_input.extend(dict.fromkeys(description["inputs"]))
-    net.external_output.extend(dict.fromkeys(description["outputs"]))
+    made = set()
+    for description in descriptions:
+        build_operator(net.op.add(), description)
+        read = dict.fromkeys(description["inputs"])
+        net.external_input.extend(name for name in read if name not in made)
+        made.update(description["outputs"])
+    net.external_output.extend(dict.fromkeys(descriptions[-1]["outputs"]))
     return net
 
 
@@ -88,13 +92,14 @@ def prepare(case, arrays, number):
     workspace.ResetWorkspace()
     for name in case["feed"]:
         feed(name, arrays[f"{number}/{name}"])
-    for step in case["before"]:
+    for step in [] if case["whole"] else case["before"]:
         workspace.RunNetOnce(build_net(step))
     random = np.random.RandomState(zlib.crc32(case["key"].encode()))
     for name, model in case["like"].items():
         values = random.randint(-32, 33, workspace.FetchBlob(model).shape)
-        workspace.FeedBlob(name, (values / 16).astype("float32"))
-    found = {name: fetch(name) for name in case["op"]["inputs"]}
+        workspace.FeedBlob(name, np.asarray(values / 16, "float32"))
+    names = case["feed"] if case["whole"] else case["op"]["inputs"]
+    found = {name: fetch(name) for name in names}
     return {name: array for name, array in found.items() if array is not None}
 
 
@@ -110,7 +115,7 @@ def infer(net, inputs):
     message.ParseFromString(workspace.C.infer_shapes_and_types_from_map(serialized, shapes, types))
     said = {shape.name: shape for shape in message.shapes}
     answer = {}
-    for name in net.op[0].output:
+    for name in net.op[-1].output:
         shape = said.get(name)
         known = shape is not None and not shape.unknown_shape
         answer[name] = {
@@ -154,7 +159,7 @@ def answer(case, arrays, number, save):
     except Exception as error:
         save({"skipped": first_line(error)})
         return
-    net = build_net(case["op"])
+    net = build_net(*(case["before"] if case["whole"] else []), case["op"])
     result = {"net": net.SerializeToString(), "inputs": inputs}
     save(result)
     try:

@@ -108,6 +108,7 @@ CASES = [
     ),
     Case("Copy", lambda x: x, same_elements(*COPIED), bad=one_input(COPY_ERRORS)),
     Case("EnsureCPUOutput", lambda x: x, same_elements(*COPIED), bad=one_input(COPY_ERRORS)),
+    Case("CopyFromCPUInput", lambda x: x, same_elements(*COPIED), bad=one_input(COPY_ERRORS)),
     Case("Alias", lambda x: x, same_elements(*COPIED), bad=one_input(COPY_ERRORS)),
     Case(
         "CopyOnDeviceLike",

@@ -1,4 +1,4 @@
-"""Rows: convolution and its gradient."""
+"""Rows: convolution, transposed convolution, and their gradients."""
 
 import math
 
@@ -287,7 +287,200 @@ GRADIENT_ERRORS = [
     Bad([X, W, DY], InplaceError, "in place", K, 3, same=[(0, 2)]),
 ]
 
+# ---------------------------------------------------------------- the other names
+
+
+def _some(samples, rank):
+    """A few of the samples, those whose image has so many axes first."""
+
+    def draw(rng):
+        drawn = [s for s in samples(rng) if max(s.inputs[0].shape) < 12]
+        yield from [s for s in drawn if s.inputs[0].ndim == rank + 2][:14]
+        yield from [s for s in drawn if s.inputs[0].ndim != rank + 2][:2]
+
+    return draw
+
+
+# ---------------------------------------------------------------- transposed
+
+#: image, channels of X, channels of Y, arguments; all are drawn in both orders
+TRANSPOSED = [
+    ((3, 3), 2, 3, {"kernel": 2}),
+    ((3, 4), 1, 2, {"kernel": 1}),
+    ((3, 3), 2, 3, {"kernel": 2, "stride": 2}),
+    ((3, 3), 2, 3, {"kernel": 3, "pad": 1}),
+    ((4, 3), 2, 1, {"kernel": 3, "stride": 2, "pad": 1, "adj": 1}),
+    ((3, 3), 1, 1, {"kernel": 2, "stride": 2, "adj": 2}),
+    ((3, 3), 2, 2, {"kernel": 2, "adj": 1}),
+    ((3, 3), 4, 6, {"kernel": 2, "group": 2}),
+    ((3, 2), 4, 4, {"kernel": 3, "group": 4, "stride": 2, "pad": 1}),
+    ((3, 3), 2, 2, {"kernel_h": 2, "kernel_w": 3, "stride_h": 1, "stride_w": 2, "adj_w": 1}),
+    ((3, 3), 1, 2, {"kernels": [2, 2], "adjs": [0, 1], "strides": [2, 2], "pads": [1, 0, 0, 1]}),
+    ((3, 4), 2, 2, {"kernel": 2, "pad_t": 1, "pad_r": 1}),
+    ((3, 3), 2, 2, {"kernel": 2, "legacy_pad": 1}),
+    ((3, 3), 2, 2, {"kernel": 2, "legacy_pad": 2, "stride": 3}),
+    ((3, 3), 1, 1, {"kernel": 2, "stride": 4}),
+    ((1, 1), 3, 2, {"kernel": 3}),
+    ((5,), 2, 3, {"kernels": [3], "strides": [2], "pads": [1, 0], "adjs": [1]}),
+    ((2, 3, 2), 2, 2, {"kernels": [2, 1, 3], "strides": [2, 1, 1], "adj": 1}),
+    ((12, 11), 20, 33, {"kernel": 4, "stride": 2, "pad": 1}),
+    ((2, 2), 2, 2, {"kernel": 2, "shared_buffer": 1, "no_gradient_to_input": 1}),
+]
+
+
+def _conv_transpose(x, w, b=None, no_bias=0, **args):
+    dtype = x.dtype
+    x, w = _channels_first(args, x.astype(np.float64), w.astype(np.float64))
+    rank, group, kernel = x.ndim - 2, args.get("group", 1), w.shape[2:]
+    stride = _both(args, "stride", ("stride_h", "stride_w"), rank, 1)
+    adj = _both(args, "adj", ("adj_h", "adj_w"), rank, 0)
+    sides = [args.get(f"pad_{side}", 0) for side in "tlbr"]
+    pads = args.get("pads") or (sides if any(sides) else [args.get("pad", 0)] * 2 * rank)
+    size = [
+        (n - 1) * s + k + a for n, s, k, a in zip(x.shape[2:], stride, kernel, adj, strict=True)
+    ]
+    y = np.zeros((len(x), w.shape[1] * group, *size))
+    per = x.shape[1] // group
+    for g in range(group):
+        m, c = slice(g * per, (g + 1) * per), slice(g * w.shape[1], (g + 1) * w.shape[1])
+        for k in np.ndindex(*kernel):
+            at = tuple(
+                slice(i, i + s * (n - 1) + 1, s)
+                for i, s, n in zip(k, stride, x.shape[2:], strict=True)
+            )
+            y[(slice(None), c, *at)] += np.einsum(
+                "nm...,mc->nc...", x[:, m], w[(m, slice(None), *k)]
+            )
+    y = y[(..., *(slice(b, n - e) for n, b, e in zip(size, pads, pads[rank:], strict=False)))]
+    if b is not None:
+        y = y + b.astype(np.float64).reshape(-1, *[1] * rank)
+    return _back(args, y)[0].astype(dtype)
+
+
+def _conv_transpose_gradient(x, w, dy, no_bias=0, **args):
+    """By linearity: the gradient along each element of X, and of the filter, is a forward pass."""
+    args.pop("no_gradient_to_input", None)
+    wide = [a.astype(np.float64) for a in (x, w, dy)]
+    dx, dw = np.zeros(x.shape), np.zeros(w.shape)
+    for at in np.ndindex(*x.shape):
+        one = np.zeros(x.shape)
+        one[at] = 1
+        dx[at] = np.sum(_conv_transpose(one, wide[1], **args) * wide[2])
+    for at in np.ndindex(*w.shape):
+        one = np.zeros(w.shape)
+        one[at] = 1
+        dw[at] = np.sum(_conv_transpose(wide[0], one, **args) * wide[2])
+    last = args.get("order", "NCHW").upper() == "NHWC"
+    db = wide[2].sum(tuple(axis for axis in range(dy.ndim) if axis != (dy.ndim - 1 if last else 1)))
+    outputs = (dw, dx) if no_bias else (dw, db, dx)
+    return tuple(a.astype(x.dtype) for a in outputs)
+
+
+def _transposed_operands(rng, image, channels, results, args, last, batch, dtype):
+    per_group, kernel = results // args.get("group", 1), _kernel(args, len(image))
+    x = (batch, *image, channels) if last else (batch, channels, *image)
+    w = (channels, *kernel, per_group) if last else (channels, per_group, *kernel)
+    return [rng.uniform(-1, 1, shape).astype(dtype) for shape in (x, w, (results,))]
+
+
+def _transposed_samples(rng):
+    for index, (image, channels, results, args) in enumerate(TRANSPOSED):
+        for last in (False, True):
+            order = {"order": "NHWC"} if last else {}
+            dtype = "float64" if index % 4 == 3 else "float32"
+            batch = index % 3 if index % 6 else 2
+            operands = _transposed_operands(rng, image, channels, results, args, last, batch, dtype)
+            yield Sample(operands[: 2 if index % 3 == 2 else 3], {**args, **order})
+    operands = _transposed_operands(rng, (3, 3), 2, 2, {"kernel": 2}, False, 1, "float32")
+    yield Sample(operands, {"kernel": 2, "no_bias": 1})
+
+
+def _transposed_gradient_samples(rng):
+    for index, sample in enumerate(list(_transposed_samples(rng))):
+        x, w, *bias = sample.inputs
+        if x.size > 500:
+            continue
+        args = {key: v for key, v in sample.args.items() if key != "no_bias"}
+        dy = rng.uniform(-1, 1, _conv_transpose(x, w, **args).shape).astype(x.dtype)
+        args.pop("no_gradient_to_input", None)
+        outputs = (3 if bias else 2) - (index % 5 == 4)
+        yield Sample([x, w, dy], {**args, **({} if bias else {"no_bias": 1})}, outputs)
+
+
+TX = np.ones((1, 4, 3, 3), np.float32)
+TW = np.ones((4, 2, 2, 2), np.float32)
+TY = np.ones((1, 2, 4, 4), np.float32)
+T = {"kernel": 2}
+
+
+def _transposed_errors(inputs, outputs):
+    table = [
+        ({}, ArgumentError, "kernel .* must be given"),
+        ({"kernel": 3}, ShapeError, r"a kernel of \(2,2\); the arguments say \(3,3\)"),
+        ({**T, "stride": 0}, ArgumentError, "stride must be at least 1"),
+        (
+            {**T, "adj": -1},
+            ArgumentError,
+            r"adj \(-1,-1\) must be between 0 and the stride \(1,1\)",
+        ),
+        ({**T, "adj": 2}, ArgumentError, r"adj \(2,2\) must be between"),
+        ({**T, "adjs": [1]}, ArgumentError, "adjs has 1 value"),
+        ({**T, "pad": -1}, ArgumentError, "pads must be 0 or more"),
+        ({**T, "pad": 2}, ShapeError, "leave nothing of spatial axis 0"),
+        ({**T, "group": 0}, ArgumentError, "group must be at least 1"),
+        ({**T, "group": 3}, ShapeError, r"4 channel\(s\) cannot be divided into 3"),
+        ({**T, "legacy_pad": 3}, ArgumentError, "legacy_pad 3 is for pooling"),
+        ({**T, "legacy_pad": 1, "pad": 1}, ArgumentError, "sets the pads itself"),
+        ({**T, "order": "bad"}, ArgumentError, "order must be NCHW or NHWC"),
+    ]
+    return [Bad(inputs, error, match, args, outputs) for args, error, match in table]
+
+
+TRANSPOSED_ERRORS = [
+    *_transposed_errors([TX, TW], 1),
+    Bad([TX, TW[:3]], ShapeError, r"X has 4 channel\(s\), the filter \(3,2,2,2\) takes 3", T),
+    Bad([TX, TW, np.ones(3, "f")], ShapeError, r"bias is \(3\), .* a channel: \(2\)", T),
+    Bad([TX, TW, TW], ShapeError, r"bias is \(4,2,2,2\)", T),
+    Bad([TX, TW[..., 0]], ShapeError, "the same number of dimensions", T),
+    Bad([TX[0, 0], TW], ShapeError, "images must have 3 to 5 dimensions", T),
+    Bad([TX, TW.astype("f8")], DTypeError, "one type", T),
+    Bad([TX.astype("i4"), TW.astype("i4")], DTypeError, "is int32", T),
+    Bad([TX], ArityError, "expected 2 to 3", T),
+    Bad([TX, TW], InplaceError, "in place", T, same=[(0, 0)]),
+]
+TRANSPOSED_GRADIENT_ERRORS = [
+    *_transposed_errors([TX, TW, TY], 3),
+    Bad([TX, TW, TY[:, :1]], ShapeError, r"dY is \(1,1,4,4\), needs the shape of Y", T, 3),
+    Bad([TX, TW, TX], ShapeError, "needs the shape of Y", T, 3),
+    Bad([TX, TW, TY.astype("f8")], DTypeError, "one type", T, 3),
+    Bad([TX, TW, TY], ArityError, "expected 2 or 3 outputs with no_bias=", T, 1),
+    Bad([TX, TW, TY], ArityError, "expected 1 or 2 outputs with no_bias=", {**T, "no_bias": 1}, 3),
+    Bad([TX, TW], ArityError, "expected 3", T, 3),
+]
+
 CASES = [
     Case("Conv", _conv, _samples, ERRORS, **TOLERANCE),
     Case("ConvGradient", _conv_gradient, _gradient_samples, GRADIENT_ERRORS, **TOLERANCE),
+    *(
+        Case(f"Conv{rank}D", _conv, _some(_samples, rank), ERRORS[-8:], **TOLERANCE)
+        for rank in (1, 2, 3)
+    ),
+    *(
+        Case(
+            f"Conv{rank}DGradient",
+            _conv_gradient,
+            _some(_gradient_samples, rank),
+            GRADIENT_ERRORS[-8:],
+            **TOLERANCE,
+        )
+        for rank in (1, 2, 3)
+    ),
+    Case("ConvTranspose", _conv_transpose, _transposed_samples, TRANSPOSED_ERRORS, **TOLERANCE),
+    Case(
+        "ConvTransposeGradient",
+        _conv_transpose_gradient,
+        _transposed_gradient_samples,
+        TRANSPOSED_GRADIENT_ERRORS,
+        **TOLERANCE,
+    ),
 ]

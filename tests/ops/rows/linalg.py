@@ -1,4 +1,4 @@
-"""Rows: fully connected layers."""
+"""Rows: fully connected layers, products of matrices and of batches of them."""
 
 import math
 
@@ -137,6 +137,126 @@ def _backward_errors(w):
     ]
 
 
+# ---------------------------------------------------------------- products
+
+#: shapes of A and B, arguments
+PRODUCTS = [
+    ((2, 3), (3, 4), {}),
+    ((3, 2), (3, 4), {"trans_a": 1}),
+    ((2, 3), (4, 3), {"trans_b": 1}),
+    ((3, 2), (4, 3), {"trans_a": 1, "trans_b": 1}),
+    ((2, 3, 2), (6, 1), {}),
+    ((2, 3, 2), (2, 2), {"axis_a": 2}),
+    ((2, 3, 2), (2, 5), {"axis_a": -1, "axis_b": -1}),
+    ((2, 2, 3), (2, 2, 5), {"axis_a": 2, "axis_b": 1, "trans_a": 1, "trans_b": 1}),
+    ((3,), (3, 2), {"axis_a": 0}),
+    ((2, 1), (3,), {"axis_b": 0}),
+    ((0, 3), (3, 2), {}),
+    ((2, 0), (0, 2), {}),
+    ((17, 130), (130, 9), {}),
+]
+
+
+def _turn(x, axis, trans):
+    two = x.reshape(math.prod(x.shape[: axis % x.ndim]), math.prod(x.shape[axis % x.ndim :]))
+    return two.T if trans else two
+
+
+def _matmul(a, b, like=None, axis_a=1, axis_b=1, trans_a=0, trans_b=0):
+    y = _turn(a, axis_a, trans_a) @ _turn(b, axis_b, trans_b)
+    return y if like is None else y.reshape(like.shape)
+
+
+def _products(rng):
+    for a, b, args in PRODUCTS:
+        rank2 = len(a) == len(b) == 2
+        if args.get("trans_a") and args.get("trans_b") and not rank2:
+            b = (5, 4)
+            args = {"axis_a": 2, "trans_a": 1, "trans_b": 1}
+        for dtype in ("float32", "float64"):
+            x, y = _draw(rng, a, b, dtype=dtype)
+            yield Sample([x, y], args)
+            size = _matmul(x, y, **args).size
+            yield Sample([x, y, np.zeros((size, 1), np.int32)], args, gradient=False)
+
+
+A = np.ones((2, 3), np.float32)
+PRODUCT_ERRORS = [
+    Bad([A, A], ShapeError, r"A \(2,3\) has 3 column\(s\) as a matrix, B \(2,3\) has 2 row"),
+    Bad([A, A.T], ShapeError, "trans_a=1", {"trans_a": 1, "trans_b": 0, "axis_b": 0}),
+    Bad([A, A.T, np.ones(5, "f")], ShapeError, r"'shape_of' is \(5\); the product is \(2,2\)"),
+    Bad([A, A.T], ShapeError, "axis_a of A .*, 2 is out of range", {"axis_a": 2}),
+    Bad([A, A.T], ShapeError, "axis_b of B .*, -3 is out of range", {"axis_b": -3}),
+    Bad([A[0], A.T], ShapeError, "axis_a of A .*, 1 is out of range"),
+    Bad([A, A.T.astype("f8")], DTypeError, "one type"),
+    Bad([A.astype("i4"), A.T.astype("i4")], DTypeError, "is int32"),
+    Bad([A, A.T], ArgumentError, "trans_a", {"trans_a": "yes"}),
+    Bad([A], ArityError, "expected 2 to 3"),
+    Bad([A, A.T], InplaceError, "in place", same=[(0, 0)]),
+]
+
+#: shapes of A and B, arguments
+BATCHES = [
+    ((2, 2, 3), (2, 3, 1), {}),
+    ((2, 3, 2), (2, 3, 4), {"trans_a": 1}),
+    ((2, 2, 3), (2, 4, 3), {"trans_b": 1}),
+    ((2, 3, 2), (2, 4, 3), {"trans_a": 1, "trans_b": 1}),
+    ((2, 3), (3, 1), {}),
+    ((2, 3, 2, 3), (2, 3, 3, 4), {}),
+    ((0, 2, 3), (0, 3, 1), {}),
+    ((2, 2, 0), (2, 0, 1), {}),
+    ((2, 0, 3), (2, 3, 1), {}),
+]
+REPEATED = [
+    ((2, 3), (3,), {}),
+    ((3,), (3, 2), {"trans_a": 1}),
+    ((3,), (3,), {}),
+    ((3,), (2, 3, 2), {}),
+    ((2, 3), (3,), {"trans_b": 1}),
+    ((4, 2, 3), (3, 1), {}),
+    ((3, 2), (2, 3, 2), {"trans_a": 1}),
+    ((4, 1, 2, 3), (5, 3, 1), {}),
+    ((2, 1, 2, 3), (1, 5, 4, 3), {"trans_b": 1}),
+    ((1, 2, 3), (4, 3, 2), {"use_scratch": 1}),
+    ((2, 3, 1, 2, 3), (3, 4, 3, 2), {}),
+]
+
+
+def _batch(a, b, trans_a=0, trans_b=0, broadcast=0, use_scratch=0):
+    if trans_a and a.ndim > 1:
+        a = np.swapaxes(a, -1, -2)
+    if trans_b and b.ndim > 1:
+        b = np.swapaxes(b, -1, -2)
+    y = a @ b
+    return y.reshape(1) if a.ndim == b.ndim == 1 else y
+
+
+def _batches(rng):
+    for dtype in ("float32", "float64"):
+        for a, b, args in BATCHES:
+            yield Sample(_draw(rng, a, b, dtype=dtype), args)
+        for a, b, args in [*BATCHES, *REPEATED]:
+            pair = _draw(rng, a, b, dtype=dtype)
+            yield Sample(pair, {**args, "broadcast": 1}, gradient=False)
+        yield Sample(_draw(rng, (3,), (3,), dtype=dtype), gradient=False)
+
+
+S = np.ones((2, 2, 3), np.float32)
+BATCH_ERRORS = [
+    Bad([S, S], ShapeError, r"A \(2,2,3\) has 3 column\(s\), B \(2,2,3\) has 2 row"),
+    Bad([S, np.ones((3, 1), "f")], ShapeError, "broadcast=1 would repeat"),
+    Bad([S, np.ones((1, 3, 1), "f")], ShapeError, "broadcast=1 would repeat"),
+    Bad([A, np.ones(3, "f")], ShapeError, "broadcast=1 would repeat"),
+    Bad([S, np.ones((3, 3, 1), "f")], ShapeError, "cannot be broadcast", {"broadcast": 1}),
+    Bad([S[0, 0, 0], S], ShapeError, "'A' must have at least 1 dimension", {"broadcast": 1}),
+    Bad([S, S.astype("f8")], DTypeError, "one type"),
+    Bad([S.astype("i4"), S.astype("i4")], DTypeError, "is int32"),
+    Bad([S, S], ArgumentError, "trans_b", {"trans_b": 0.5}),
+    Bad([S], ArityError, "expected 2"),
+    Bad([S, S], InplaceError, "in place", {"trans_b": 1}, same=[(1, 0)]),
+]
+
+
 CASES = [
     Case("FC", _fc, _forward(False), _forward_errors(W, r"\(N,2\)"), **TOLERANCE),
     Case(
@@ -154,4 +274,6 @@ CASES = [
         _backward_errors(W.T),
         **TOLERANCE,
     ),
+    Case("MatMul", _matmul, _products, PRODUCT_ERRORS, **TOLERANCE),
+    Case("BatchMatMul", _batch, _batches, BATCH_ERRORS, **TOLERANCE),
 ]

@@ -246,6 +246,24 @@ MOVED = [
             Bad([ints(1)], InplaceError, "allowed: none", same=[(0, 0)]),
         ],
     ),
+    Case(
+        "Size",
+        lambda x: np.asarray(x.size, np.int64),
+        same_elements(((2, 3, 4), {}), ((), {}), ((0, 5), {})),
+        bad=[
+            Bad([F4, F4], ArityError, "found 2"),
+            Bad([ints(1)], InplaceError, "allowed: none", same=[(0, 0)]),
+        ],
+    ),
+    Case(
+        "IsEmpty",
+        lambda x: np.asarray(x.size == 0),
+        same_elements(((2, 3, 4), {}), ((), {}), ((0, 5), {})),
+        bad=[
+            Bad([F4, F4], ArityError, "found 2"),
+            Bad([F4 > 0], InplaceError, "allowed: none", same=[(0, 0)]),
+        ],
+    ),
 ]
 
 # ---------------------------------------------------------------- Transpose, Expand

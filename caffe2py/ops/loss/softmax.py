@@ -1,4 +1,4 @@
-"""Losses and what they are made of: softmax."""
+"""Softmax and its gradient."""
 
 from __future__ import annotations
 

@@ -1,0 +1,95 @@
+"""What a net holds besides operators: records that describe its inputs and outputs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from caffe2py.errors import UsageError
+from caffe2py.graph.reference import BlobReference
+
+
+class Records:
+    """The part of a Net that keeps records: fields with names, types and blobs.
+
+    A record is an object of a schema: it has `field_blobs()` and `field_names()`.
+    """
+
+    _input_record: Any = None
+    _output_record: Any = None
+
+    def AddExternalInput(self, *inputs: Any) -> Any:
+        """Declare blobs that come from outside."""
+        raise NotImplementedError
+
+    def is_external_input(self, blob: Any) -> bool:
+        """Whether the blob comes from outside."""
+        raise NotImplementedError
+
+    def BlobIsDefined(self, blob: Any) -> bool:
+        """Whether the blob exists by the end of the net."""
+        raise NotImplementedError
+
+    def input_record(self) -> Any:
+        """The record of the inputs, or None."""
+        return self._input_record
+
+    def output_record(self) -> Any:
+        """The record of the outputs, or None."""
+        return self._output_record
+
+    def set_input_record(self, input_record: Any) -> Any:
+        """Say which record the net reads; its blobs become external inputs. Returns it.
+
+        UsageError if there is another one already.
+        """
+        if self._input_record is not None and self._input_record is not input_record:
+            raise UsageError("the input record of a net cannot be set twice")
+        for blob in input_record.field_blobs():
+            if not self.is_external_input(blob):
+                self.AddExternalInput(blob)
+        self._input_record = input_record
+        return input_record
+
+    def set_output_record(self, record: Any) -> Any:
+        """Say which record the net makes. Returns it.
+
+        UsageError if there is another one already, or the net does not make one of its blobs.
+        """
+        if self._output_record is not None and self._output_record is not record:
+            raise UsageError("the output record of a net cannot be set twice")
+        for blob in record.field_blobs():
+            if not self.BlobIsDefined(blob):
+                raise UsageError(f"{blob} is not defined by the net, so it is no output")
+        self._output_record = record
+        return record
+
+    def AppendOutputRecordField(self, field_name: str, record: Any) -> None:
+        """Add a field to the record of the outputs, which must be there."""
+        if self._output_record is None:
+            raise UsageError("Tried to append to missing output record")
+        for blob in record.field_blobs():
+            if not self.BlobIsDefined(blob):
+                raise UsageError(f"{blob} is not defined by the net, so it is no output")
+        module = sys.modules[type(record).__module__]
+        self._output_record = self._output_record + module.Struct((field_name, record))
+
+    def copy_records(self, source: Records, renamed: Mapping[str, str]) -> None:
+        """Take the records of a net that this one is a copy of, with other names for blobs."""
+        self._input_record = _renamed(source._input_record, renamed)
+        self._output_record = _renamed(source._output_record, renamed)
+
+
+def _renamed(record: Any, renamed: Mapping[str, str]) -> Any:
+    if record is None:
+        return None
+    blobs = [str(blob) for blob in record.field_blobs()]
+    if not any(name in renamed for name in blobs):
+        return record
+    module = sys.modules[type(record).__module__]
+    return module.from_blob_list(record, _references(renamed.get(n, n) for n in blobs))
+
+
+def _references(names: Iterable[str]) -> list[BlobReference]:
+    return [BlobReference(name) for name in names]

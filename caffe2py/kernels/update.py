@@ -1,0 +1,393 @@
+"""Optimizers: loops that change parameters and what is remembered of their gradients.
+
+All arrays are flat and are changed where they lie. Dense loops pair element i of everything;
+sparse ones take row r of the gradient for row indices[r] of the parameters, one row after the
+other, so that an index that comes twice is applied twice. Optional results are arrays of size 0.
+`lr` and `iters` are read when the net runs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from caffe2py.errors import Error, ValueRangeError
+from caffe2py.kernels.jit import kernel
+from caffe2py.registry.context import Launch
+from caffe2py.tensor.tensor import Array
+
+__all__ = [
+    "adadelta",
+    "adagrad",
+    "adam",
+    "clip_by_scaling",
+    "ftrl",
+    "lars",
+    "launch_check_rows",
+    "momentum_sgd",
+    "rms_prop",
+    "row_wise_adagrad",
+    "row_wise_adam",
+    "sparse_adadelta",
+    "sparse_adagrad",
+    "sparse_adam",
+    "sparse_ftrl",
+    "sparse_momentum_sgd",
+]
+
+_ONE = np.float64(1)
+#: Above this length of the approximated moving average, rectified Adam trusts the variance.
+_RHO = np.float64(5)
+_FOUR = np.float64(4)
+_TWO = np.float64(2)
+
+
+# ---------------------------------------------------------------- indices
+
+
+@kernel()
+def _check_rows(indices: Any, rows: int) -> int:
+    """1 + the position of the first index outside [0, rows), or 0."""
+    for i in range(indices.size):
+        if indices[i] < 0 or indices[i] >= rows:
+            return i + 1
+    return 0
+
+
+def launch_check_rows(indices: Array, rows: int, name: str) -> Launch:
+    """Nothing if all indices lie in [0, rows); else ValueRangeError naming the first that does not.
+
+    To be launched before what writes.
+    """
+    flat = indices.reshape(-1)
+
+    def explain(status: int) -> Error:
+        position = status - 1
+        return ValueRangeError(
+            f"{name}[{position}] is {int(flat[position])}, and there are {rows} row(s)"
+        )
+
+    return _check_rows(flat, rows, explain=explain)
+
+
+# ---------------------------------------------------------------- momentum
+
+
+def _momentum_step(g: Any, m: Any, i: Any, j: Any, rate: Any, mu: Any, nesterov: bool) -> Any:
+    """Turn g[i] into the step, remember it in m[j]."""
+    before = m[j]
+    after = mu * before + rate * g[i]
+    m[j] = after
+    step = after + mu * (after - before) if nesterov else after
+    g[i] = step
+    return step
+
+
+@kernel()
+def momentum_sgd(g: Any, m: Any, lr: Any, w: Any, mu: Any, nesterov: bool) -> None:
+    """m = mu m + lr g; g = m, or m + mu (m - its old value); w -= g, if there is a w."""
+    rate = m.dtype.type(lr[0])
+    if w.size == 0:
+        for i in range(g.size):
+            _momentum_step(g, m, i, i, rate, mu, nesterov)
+    else:
+        for i in range(g.size):
+            w[i] -= _momentum_step(g, m, i, i, rate, mu, nesterov)
+
+
+@kernel()
+def sparse_momentum_sgd(
+    g: Any, m: Any, lr: Any, w: Any, indices: Any, width: int, mu: Any, nesterov: bool
+) -> None:
+    """`momentum_sgd` for rows of `width` elements."""
+    rate = m.dtype.type(lr[0])
+    for r in range(indices.size):
+        to = np.int64(indices[r]) * width
+        for k in range(width):
+            w[to + k] -= _momentum_step(g, m, r * width + k, to + k, rate, mu, nesterov)
+
+
+# ---------------------------------------------------------------- Adagrad
+
+
+def _adagrad_rate(h: Any, j: Any, g: Any, rate: Any, epsilon: Any, decay: Any) -> Any:
+    """Add a gradient to the moment h[j]; the rate for this element."""
+    h[j] = decay * h[j] + g * g
+    return rate / (math.sqrt(h[j]) + epsilon)
+
+
+@kernel()
+def adagrad(
+    w: Any, h: Any, g: Any, lr: Any, rates: Any, steps: Any, epsilon: Any, decay: Any, weight: Any
+) -> None:
+    """g += weight w; h = decay h + g g; w += lr / (sqrt(h) + epsilon) g."""
+    rate = w.dtype.type(lr[0])
+    if rates.size == 0:
+        for i in range(g.size):
+            slope = g[i] + weight * w[i]
+            w[i] += _adagrad_rate(h, i, slope, rate, epsilon, decay) * slope
+        return
+    for i in range(g.size):
+        slope = g[i] + weight * w[i]
+        rates[i] = _adagrad_rate(h, i, slope, rate, epsilon, decay)
+        step = rates[i] * slope
+        if steps.size > 0:
+            steps[i] = step
+        w[i] += step
+
+
+@kernel()
+def sparse_adagrad(
+    w: Any, h: Any, indices: Any, g: Any, lr: Any, width: int, epsilon: Any, weight: Any
+) -> None:
+    """`adagrad` for rows of `width` elements, without decay."""
+    rate = w.dtype.type(lr[0])
+    decay = w.dtype.type(1)
+    for r in range(indices.size):
+        to = np.int64(indices[r]) * width
+        for k in range(width):
+            slope = g[r * width + k] + weight * w[to + k]
+            w[to + k] += _adagrad_rate(h, to + k, slope, rate, epsilon, decay) * slope
+
+
+@kernel()
+def row_wise_adagrad(
+    w: Any, h: Any, indices: Any, g: Any, lr: Any, width: int, epsilon: Any, weight: Any
+) -> None:
+    """Adagrad with one moment a row: the mean of the squares joins it."""
+    rate = w.dtype.type(lr[0])
+    for r in range(indices.size):
+        row = np.int64(indices[r])
+        to = row * width
+        total = w.dtype.type(0)
+        for k in range(width):
+            slope = g[r * width + k] + weight * w[to + k]
+            total += slope * slope
+        if width > 0:
+            h[row] += total / w.dtype.type(width)
+        own = rate / (math.sqrt(h[row]) + epsilon)
+        for k in range(width):
+            w[to + k] += own * (g[r * width + k] + weight * w[to + k])
+
+
+# ---------------------------------------------------------------- Adam
+
+
+def _correction(beta1: Any, beta2: Any, t: int) -> Any:
+    """What makes up for moments that began at 0, after t gradients."""
+    power = np.float64(t)
+    one = _ONE
+    return math.sqrt(one - math.pow(np.float64(beta2), power)) / (
+        one - math.pow(np.float64(beta1), power)
+    )
+
+
+def _moments(m: Any, v: Any, j: Any, g: Any, beta1: Any, beta2: Any) -> None:
+    one = m.dtype.type(1)
+    m[j] = m[j] * beta1 + g * (one - beta1)
+    v[j] = v[j] * beta2 + g * g * (one - beta2)
+
+
+@kernel()
+def adam(
+    w: Any, m: Any, v: Any, g: Any, lr: Any, iters: Any, steps: Any, beta1: Any, beta2: Any,
+    epsilon: Any,
+) -> None:  # fmt: skip
+    """M and v are means of g and g g; w += lr c m / (sqrt(v) + epsilon), c as `_correction`."""
+    rate = w.dtype.type(lr[0])
+    factor = w.dtype.type(_correction(beta1, beta2, iters[0] + 1))
+    if steps.size == 0:
+        for i in range(g.size):
+            _moments(m, v, i, g[i], beta1, beta2)
+            w[i] += rate * (factor * m[i] / (math.sqrt(v[i]) + epsilon))
+        return
+    for i in range(g.size):
+        _moments(m, v, i, g[i], beta1, beta2)
+        steps[i] = factor * m[i] / (math.sqrt(v[i]) + epsilon)
+        w[i] += rate * steps[i]
+
+
+def _rectified(w: Any, beta1: Any, beta2: Any, t: int) -> Any:
+    """Rectified Adam at gradient t: the factor, and whether the variance counts."""
+    power = np.float64(t)
+    first = _ONE - math.pow(np.float64(beta1), power)
+    decayed = math.pow(np.float64(beta2), power)
+    one, two, four = w.dtype.type(1), w.dtype.type(2), w.dtype.type(4)
+    longest = two / (one - beta2) - one
+    rho = np.float64(longest) - _TWO * power * decayed / (_ONE - decayed)
+    if rho < _RHO:
+        return _ONE / first, False
+    scale = np.float64(math.sqrt(longest / ((longest - four) * (longest - two))))
+    shrink = math.sqrt((rho - _FOUR) * (rho - _TWO) / rho) * scale
+    return shrink * math.sqrt(_ONE - decayed) / first, True
+
+
+@kernel()
+def sparse_adam(
+    w: Any, m: Any, v: Any, indices: Any, g: Any, lr: Any, iters: Any, steps: Any, width: int,
+    beta1: Any, beta2: Any, epsilon: Any, rectify: bool,
+) -> None:  # fmt: skip
+    """`adam` for rows of `width` elements, or rectified Adam."""
+    rate = w.dtype.type(lr[0])
+    t = iters[0] + 1
+    varied = True
+    factor = w.dtype.type(_correction(beta1, beta2, t))
+    if rectify:
+        wide, varied = _rectified(w, beta1, beta2, t)
+        factor = w.dtype.type(wide)
+    for r in range(indices.size):
+        to = np.int64(indices[r]) * width
+        for k in range(width):
+            _moments(m, v, to + k, g[r * width + k], beta1, beta2)
+            step = factor * m[to + k]
+            if varied:
+                step /= math.sqrt(v[to + k]) + epsilon
+            if steps.size > 0:
+                steps[r * width + k] = step
+            w[to + k] += rate * step
+
+
+@kernel()
+def row_wise_adam(
+    w: Any, m: Any, v: Any, indices: Any, g: Any, lr: Any, iters: Any, steps: Any, width: int,
+    beta1: Any, beta2: Any, epsilon: Any,
+) -> None:  # fmt: skip
+    """Adam with one v a row: the mean of the squares joins it."""
+    one = w.dtype.type(1)
+    rate = w.dtype.type(lr[0])
+    factor = w.dtype.type(_correction(beta1, beta2, iters[0] + 1))
+    for r in range(indices.size):
+        row = np.int64(indices[r])
+        to = row * width
+        total = w.dtype.type(0)
+        for k in range(width):
+            total += g[r * width + k] * g[r * width + k]
+        if width > 0:
+            v[row] = v[row] * beta2 + total / w.dtype.type(width) * (one - beta2)
+        below = math.sqrt(v[row]) + epsilon
+        for k in range(width):
+            m[to + k] = m[to + k] * beta1 + g[r * width + k] * (one - beta1)
+            step = factor * m[to + k] / below
+            if steps.size > 0:
+                steps[r * width + k] = step
+            w[to + k] += rate * step
+
+
+# ---------------------------------------------------------------- RmsProp, Adadelta
+
+
+@kernel()
+def rms_prop(g: Any, v: Any, m: Any, lr: Any, decay: Any, mu: Any, epsilon: Any) -> None:
+    """V is a mean of g g; m = mu m + lr g / sqrt(v + epsilon); g = m."""
+    rate = m.dtype.type(lr[0])
+    one = m.dtype.type(1)
+    for i in range(g.size):
+        v[i] += (one - decay) * (g[i] * g[i] - v[i])
+        m[i] = mu * m[i] + rate * g[i] / math.sqrt(epsilon + v[i])
+        g[i] = m[i]
+
+
+def _adadelta_step(h: Any, d: Any, j: Any, g: Any, epsilon: Any, decay: Any) -> Any:
+    """Take a gradient into the moment h[j], the step into d[j]; the step."""
+    one = h.dtype.type(1)
+    h[j] = decay * h[j] + (one - decay) * g * g
+    step = math.sqrt(d[j] + epsilon) / math.sqrt(h[j] + epsilon) * g
+    d[j] = decay * d[j] + (one - decay) * step * step
+    return step
+
+
+@kernel()
+def adadelta(w: Any, h: Any, d: Any, g: Any, lr: Any, epsilon: Any, decay: Any) -> None:
+    """H and d are means of g g and of squared steps; w += lr sqrt(d) / sqrt(h) g."""
+    rate = w.dtype.type(lr[0])
+    for i in range(g.size):
+        w[i] += rate * _adadelta_step(h, d, i, g[i], epsilon, decay)
+
+
+@kernel()
+def sparse_adadelta(
+    w: Any, h: Any, d: Any, indices: Any, g: Any, lr: Any, width: int, epsilon: Any, decay: Any
+) -> None:
+    """`adadelta` for rows of `width` elements."""
+    rate = w.dtype.type(lr[0])
+    for r in range(indices.size):
+        to = np.int64(indices[r]) * width
+        for k in range(width):
+            w[to + k] += rate * _adadelta_step(h, d, to + k, g[r * width + k], epsilon, decay)
+
+
+# ---------------------------------------------------------------- Ftrl
+
+
+def _ftrl_step(
+    w: Any, nz: Any, j: Any, g: Any, inverse: Any, beta: Any, lambda1: Any, lambda2: Any
+) -> None:
+    n = nz[2 * j]
+    grown = n + g * g
+    sigma = (math.sqrt(grown) - math.sqrt(n)) * inverse
+    z = nz[2 * j + 1] + g - sigma * w[j]
+    nz[2 * j] = grown
+    nz[2 * j + 1] = z
+    if abs(z) > lambda1:
+        pull = lambda1 if z > 0 else -lambda1
+        w[j] = (pull - z) / ((beta + math.sqrt(grown)) * inverse + lambda2)
+    else:
+        w[j] = 0
+
+
+@kernel()
+def ftrl(w: Any, nz: Any, g: Any, alpha: Any, beta: Any, lambda1: Any, lambda2: Any) -> None:
+    """Follow the regularised leader; n and z lie side by side in `nz`."""
+    inverse = w.dtype.type(1) / w.dtype.type(alpha[0])
+    for i in range(g.size):
+        _ftrl_step(w, nz, i, g[i], inverse, beta, lambda1, lambda2)
+
+
+@kernel()
+def sparse_ftrl(
+    w: Any, nz: Any, indices: Any, g: Any, alpha: Any, width: int, beta: Any, lambda1: Any,
+    lambda2: Any,
+) -> None:  # fmt: skip
+    """`ftrl` for rows of `width` elements."""
+    inverse = w.dtype.type(1) / w.dtype.type(alpha[0])
+    for r in range(indices.size):
+        to = np.int64(indices[r]) * width
+        for k in range(width):
+            _ftrl_step(w, nz, to + k, g[r * width + k], inverse, beta, lambda1, lambda2)
+
+
+# ---------------------------------------------------------------- norms
+
+
+@kernel("reassoc")
+def lars(
+    x: Any, dx: Any, wd: Any, trust: Any, highest: Any, y: Any, offset: Any, lowest: Any
+) -> None:
+    """y = trust / (|dx| / |x| + wd + offset), or 1 where x is 0, within [lowest, highest]."""
+    size = np.float64(0)
+    slope = np.float64(0)
+    for i in range(x.size):
+        size += np.float64(x[i]) * np.float64(x[i])
+        slope += np.float64(dx[i]) * np.float64(dx[i])
+    rate = y.dtype.type(1)
+    if size > 0:
+        ratio = y.dtype.type(math.sqrt(slope) / math.sqrt(size))
+        rate = trust[0] / (ratio + wd[0] + offset)
+    if not rate <= highest[0]:
+        rate = highest[0]
+    y[0] = rate if rate >= lowest else lowest
+
+
+@kernel()
+def clip_by_scaling(x: Any, norm: Any, factor: Any, y: Any, threshold: Any) -> None:
+    """y = x limit / norm where norm > limit = threshold * factor, else x."""
+    limit = threshold
+    if factor.size > 0:
+        limit *= factor[0]
+    scale = y.dtype.type(1)
+    if norm[0] > limit:
+        scale = limit / norm[0]
+    for i in range(x.size):
+        y[i] = scale * x[i]

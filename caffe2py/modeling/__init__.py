@@ -1,0 +1,1 @@
+"""What ModelHelper and brew are made of: parameters, their initializers, and layers."""

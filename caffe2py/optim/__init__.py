@@ -1,0 +1,1 @@
+"""Optimizers: the operators that change parameters by their gradients."""
