@@ -64,6 +64,11 @@ class CNNModelHelper(ModelHelper):
     The methods take the arguments of the brew functions, without the model.
     """
 
+    use_cudnn: bool
+    order: str
+    cudnn_exhaustive_search: bool
+    ws_nbytes_limit: int | None
+
     def __init__(
         self,
         order: str = "NCHW",
@@ -77,19 +82,17 @@ class CNNModelHelper(ModelHelper):
     ) -> None:
         if order not in ("NCHW", "NHWC"):
             raise OrderError(f"Cannot understand the CNN storage order {order}.")
-        self.order = order
-        self.use_cudnn = use_cudnn
-        self.cudnn_exhaustive_search = cudnn_exhaustive_search
-        self.ws_nbytes_limit = ws_nbytes_limit
-        settings: dict[str, Any] = {key: getattr(self, key) for key in _CONVOLUTION}
+        given = (use_cudnn, order, cudnn_exhaustive_search, ws_nbytes_limit)
+        settings: dict[str, Any] = dict(zip(_CONVOLUTION, given, strict=True))
+        vars(self).update(settings)
         if not ws_nbytes_limit:
             del settings["ws_nbytes_limit"]
         super().__init__(
-            name="CNN" if name is None else name,
-            init_params=init_params,
-            skip_sparse_optim=skip_sparse_optim,
-            param_model=param_model,
+            "CNN" if name is None else name,
+            init_params,
             arg_scope=settings,
+            param_model=param_model,
+            skip_sparse_optim=skip_sparse_optim,
         )
 
     def PadImage(self, blob_in: Any, blob_out: Any, **kwargs: Any) -> Any:

@@ -42,6 +42,15 @@ _KNOWN_TEXT = """
     """
 _KNOWN = frozenset(_KNOWN_TEXT.split())
 
+#: What a model shares with its `param_model`, and how it is made, from the name, without one.
+_PARAMETERS: Mapping[str, Callable[[str], Any]] = {
+    "param_init_net": lambda name: Net(f"{name}_init"),
+    "param_to_grad": lambda name: {},
+    "params": lambda name: [],
+    "_parameters_info": lambda name: {},
+    "_computed_params": lambda name: [],
+}
+
 
 class DuplicateParameterError(NetError, AssertionError):
     """A model has the same parameter twice."""
@@ -60,6 +69,12 @@ class ModelHelper:
     brew functions get by default.
     """
 
+    param_init_net: Net
+    param_to_grad: dict[BlobReference, Any]
+    params: list[BlobReference]
+    _parameters_info: dict[Any, ParameterInfo]
+    _computed_params: list[BlobReference]
+
     def __init__(
         self,
         name: str | None = None,
@@ -72,24 +87,15 @@ class ModelHelper:
         self.name = name or "model"
         self.net = Net(self.name)
         if param_model is None:
-            self.param_init_net = Net(f"{self.name}_init")
-            self.param_to_grad: dict[BlobReference, Any] = {}
-            self.params: list[BlobReference] = []
-            self._parameters_info: dict[Any, ParameterInfo] = {}
-            self._computed_params: list[BlobReference] = []
+            vars(self).update({part: make(self.name) for part, make in _PARAMETERS.items()})
         else:
-            self.param_init_net = param_model.param_init_net
-            self.param_to_grad = param_model.param_to_grad
-            self.params = param_model.params
-            self._parameters_info = param_model._parameters_info
-            self._computed_params = param_model._computed_params
+            vars(self).update({part: getattr(param_model, part) for part in _PARAMETERS})
+        self.init_params, self.allow_not_known_ops = init_params, allow_not_known_ops
+        self.skip_sparse_optim = skip_sparse_optim
         self.weights: list[BlobReference] = []
         self.biases: list[BlobReference] = []
         self.grad_map: dict[Any, Any] = {}
         self.gradient_ops_added = False
-        self.init_params = init_params
-        self.allow_not_known_ops = allow_not_known_ops
-        self.skip_sparse_optim = skip_sparse_optim
         self._devices: list[int] = []
         self._arg_scope = {**_DEFAULTS, **(arg_scope or {})}
 

@@ -1,23 +1,24 @@
-"""What optimizers share: learning rate, names, the blobs they keep."""
+"""What optimizers share: their options, the learning rate, names."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from caffe2py.errors import UnsupportedError, UsageError, ValueRangeError
 from caffe2py.graph.counter import BuildUniqueMutexIter
-from caffe2py.graph.device import DeviceOption, IsGPUDeviceType
+from caffe2py.graph.device import IsGPUDeviceType
 from caffe2py.graph.net import Net
 from caffe2py.graph.reference import BlobReference
 from caffe2py.graph.scope import CurrentDeviceScope
-from caffe2py.proto.caffe2_pb2 import PROTO_CPU
-from caffe2py.registry.gradient import GradientSlice
+from caffe2py.optim.options import Option, bind, declared, documented, signature
+from caffe2py.optim.step import AuxOptimizerParams, Step, Target, unique_rows
 
 __all__ = ["AuxOptimizerParams", "Optimizer", "Target"]
 
@@ -25,39 +26,51 @@ __all__ = ["AuxOptimizerParams", "Optimizer", "Target"]
 _optimizer_instance_count: defaultdict[str, int] = defaultdict(int)
 
 
-class AuxOptimizerParams(NamedTuple):
-    """Blobs of an optimizer: those that belong to a parameter, and those of all parameters."""
-
-    local: list[Any]
-    shared: list[Any]
-
-
-@dataclass
-class Target:
-    """A parameter and its gradient, where no model knows them."""
-
-    blob: BlobReference
-    grad: Any
-    blob_copy: Any = None
-
-    @property
-    def name(self) -> str:
-        """The parameter's name."""
-        return str(self.blob)
-
-
 class Optimizer:
     """Adds the operators that update one parameter: `optimizer(net, init_net, param, grad)`.
 
     `param` is a model's ParameterInfo, which knows its gradient, or a blob; the gradient is a blob
     or a GradientSlice. What the optimizer keeps between iterations is filled by `init_net`.
+
+    A class declares its options as attributes, `alpha: float = option(0.01, "the rate")`, in the
+    order of the positional arguments; those of its base follow. One that has a `policy` takes
+    further keywords, for the LearningRate operator. It says in `_update` how a parameter changes.
     """
 
-    #: The attribute that holds the rate, for `scale_learning_rate`.
+    #: The attribute that holds the rate.
     rate_attribute: ClassVar[str] = "alpha"
+    #: Whether a rate of 0 means that parameters stay as they are, without any operators.
+    rests_at_zero: ClassVar[bool] = True
+    #: Whether gradients may be GradientSlices, and what is raised if they are not.
+    takes_sparse: ClassVar[bool] = True
+    sparse_error: ClassVar[type[UsageError]] = UsageError
 
-    def __init__(self) -> None:
+    options: ClassVar[Mapping[str, Option]] = {}
+    __signature__: ClassVar[inspect.Signature | None] = None
+
+    # what the methods below read; classes that let it be chosen declare it as an option
+    policy: str = "fixed"
+    sparse_dedup_aggregator: str | None = None
+    lars: float | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.options = declared(cls, cls.options)
+        if "__init__" in vars(cls):
+            cls.__signature__ = None
+        else:
+            cls.__signature__ = signature(cls.options, "policy" in cls.options)
+            cls.__doc__ = documented(cls.__doc__, cls.options)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__
+        values, self.init_kwargs = bind(name, self.options, args, kwargs)
+        if self.init_kwargs and "policy" not in values:
+            raise UsageError(
+                f"{name} has no options {', '.join(self.init_kwargs)}, "
+                f"only {', '.join(self.options) or 'none at all'}"
+            )
+        vars(self).update(values)
         self._aux_params = AuxOptimizerParams([], [])
         self._instance_num = _optimizer_instance_count[name]
         _optimizer_instance_count[name] += 1
@@ -75,7 +88,26 @@ class Optimizer:
         self._run(net, param_init_net, param)
 
     def _run(self, net: Net, param_init_net: Net, param_info: Any) -> None:
+        if self.rests_at_zero and getattr(self, self.rate_attribute, None) == 0:
+            return
+        aggregator = self.sparse_dedup_aggregator
+        step = Step(net, param_init_net, param_info, self._aux_params, aggregator)
+        if step.is_sparse and not self.takes_sparse:
+            self._refuse_sparse(step)
+        self._update(step)
+
+    def _update(self, step: Step) -> None:
         raise UnsupportedError(f"{type(self).__name__} does not say how it updates")
+
+    def _refuse_sparse(self, step: Step) -> None:
+        raise self.sparse_error(
+            f"{type(self).__name__} does not support sparse gradients; parameter "
+            f"'{step.param}' has one"
+        )
+
+    def _chosen(self, *names: str) -> dict[str, Any]:
+        """Options as the arguments of an operator that calls them the same."""
+        return {name: getattr(self, name) for name in names}
 
     def _check_rate(self) -> None:
         rate = getattr(self, self.rate_attribute, None)
@@ -109,6 +141,13 @@ class Optimizer:
         return {k: copy.deepcopy(v) for k, v in vars(self).items() if k != "_instance_num"}
 
     # ---- learning rate
+
+    def _rate(self, step: Step, sign: int = 1) -> tuple[Any, Any]:
+        """The blobs of the rate, times the sign, and of its counter, as the options say."""
+        rate = getattr(self, self.rate_attribute) * sign
+        return self.build_lr(
+            step.net, step.init, base_learning_rate=rate, policy=self.policy, **self.init_kwargs
+        )
 
     def build_lr(
         self,
@@ -161,18 +200,18 @@ class Optimizer:
             raise UnsupportedError(f"{type(self).__name__} has no learning rate")
         setattr(self, self.rate_attribute, getattr(self, self.rate_attribute) * scale)
 
-    def _use_lars(self, net: Net, param_init_net: Net, info: Any, offset: float | None) -> None:
+    def _use_lars(self, step: Step) -> None:
         """Multiply the rate of this parameter by what LARS says; not for sparse gradients."""
-        self._local_lr_multiplier = None
-        self._local_lr_multiplier_on_gpu = False
-        if offset is None or isinstance(info.grad, GradientSlice):
+        offset = None if step.is_sparse else self.lars
+        self._local_lr_multiplier, self._local_lr_multiplier_on_gpu = None, False
+        if offset is None:
             return
         if offset < 0:
             raise ValueRangeError(f"Lars offset must be nonnegative, got {offset}")
-        limits = self.create_lars_inputs(param_init_net, 0.0, 1.0, float(np.finfo(np.float32).max))
-        self._local_lr_multiplier = net.Lars(
-            [info.blob, info.grad, *limits],
-            self.make_unique_blob_name(f"{info.blob}_lars"),
+        limits = self.create_lars_inputs(step.init, 0.0, 1.0, float(np.finfo(np.float32).max))
+        self._local_lr_multiplier = step.net.Lars(
+            [step.param, step.info.grad, *limits],
+            self.make_unique_blob_name(f"{step.param}_lars"),
             offset=offset,
             lr_min=0.0,
         )
@@ -194,51 +233,13 @@ class Optimizer:
         """The blobs that have to be saved to go on training."""
         return self._aux_params
 
-    def _local(self, made: Any) -> Any:
-        self._aux_params.local.append(made)
-        return made
-
     @staticmethod
     def dedup(net: Net, sparse_dedup_aggregator: str | None, grad: Any) -> Any:
         """A GradientSlice with each row once: the "sum" or "mean" of those that are equal.
 
         Without an aggregator it is returned as it is.
         """
-        if not isinstance(grad, GradientSlice):
-            raise UsageError(f"Dedup only works for sparse gradient, got {grad!r:.80}")
-        if not sparse_dedup_aggregator:
-            return grad
-        kinds = {"sum": "UnsortedSegmentSum", "mean": "UnsortedSegmentMean"}
-        kind = kinds.get(sparse_dedup_aggregator.lower())
-        if kind is None:
-            raise UsageError(
-                f"rows can be put together by sum or mean, not by {sparse_dedup_aggregator}"
-            )
-        rows, places = net.Unique([grad.indices], 2, engine="SparseHash")
-        return GradientSlice(rows, net.operator_method(kind)([grad.values, places], 1))
-
-    def _refuse_sparse(self, info: Any) -> None:
-        if isinstance(info.grad, GradientSlice):
-            raise UsageError(
-                f"{type(self).__name__} does not support sparse gradients; parameter "
-                f"'{info.blob}' has one"
-            )
-
-
-def device_suffix() -> str:
-    """The current device as a part of names: "0_0", and the name of the node."""
-    device = CurrentDeviceScope() or DeviceOption(PROTO_CPU)
-    return f"{device.device_type}_{device.device_id}"
-
-
-def node_name() -> str:
-    """The name of the current device's node, or ""."""
-    return (CurrentDeviceScope() or DeviceOption(PROTO_CPU)).node_name
-
-
-def one(param_init_net: Net, suffix: str) -> Any:
-    """A blob ONE_<suffix> that holds 1."""
-    return param_init_net.ConstantFill([], f"ONE_{suffix}", shape=[1], value=1.0)
+        return unique_rows(net, sparse_dedup_aggregator, grad)
 
 
 def _on_gpu() -> bool:

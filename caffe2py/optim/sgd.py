@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from caffe2py.errors import UsageError
 from caffe2py.graph.counter import BuildUniqueMutexIter
-from caffe2py.graph.net import Net
 from caffe2py.graph.queries import DataType
-from caffe2py.optim.base import Optimizer, device_suffix, node_name, one
-from caffe2py.registry.gradient import GradientSlice
+from caffe2py.optim.base import Optimizer
+from caffe2py.optim.options import AGGREGATOR, ENGINE, LARS, POLICY, REQUIRED, option
+from caffe2py.optim.step import Step, device_suffix, node_name
 
 __all__ = [
     "FP16SgdOptimizer",
@@ -20,6 +21,10 @@ __all__ = [
     "YellowFinOptimizer",
 ]
 
+_RATE = "the learning rate"
+_MOMENTUM: Any = option(0.0, "how much of the last update remains")
+_NESTEROV: Any = option(True, "whether momentum has Nesterov's form")
+
 
 class SgdOptimizer(Optimizer):
     """Gradient descent: W - lr g; with momentum m: v = m v + lr g, W - v, or Nesterov's form.
@@ -29,66 +34,34 @@ class SgdOptimizer(Optimizer):
 
     rate_attribute = "base_learning_rate"
 
-    def __init__(
-        self,
-        base_learning_rate: float = 0.01,
-        policy: str = "fixed",
-        momentum: float = 0.0,
-        nesterov: bool = True,
-        sparse_dedup_aggregator: str | None = None,
-        lars: float | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__()
-        self.base_learning_rate = base_learning_rate
-        self.policy = policy
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.sparse_dedup_aggregator = sparse_dedup_aggregator
-        self.lars = lars
-        self.init_kwargs = kwargs
+    base_learning_rate: float = option(0.01, _RATE)
+    policy: str = POLICY
+    momentum: float = _MOMENTUM
+    nesterov: bool = _NESTEROV
+    sparse_dedup_aggregator: str | None = AGGREGATOR
+    lars: float | None = LARS
 
-    def _run(self, net: Net, param_init_net: Net, param_info: Any) -> None:
-        if self.base_learning_rate == 0:
-            return
-        self._use_lars(net, param_init_net, param_info, self.lars)
+    def _update(self, step: Step) -> None:
+        self._use_lars(step)
         # MomentumSGDUpdate subtracts, WeightedSum adds
-        lr = self._rate(net, param_init_net, -1 if self.momentum else 1)
-        unit = one(param_init_net, device_suffix() + node_name())
-        self._aux_params.shared.append(unit)
+        lr, _ = self._rate(step, -1 if self.momentum else 1)
+        unit = step.share(step.one(device_suffix() + node_name()))
+        rows, grad = step.gradient()
         if self.momentum > 0:
-            self._with_momentum(net, param_init_net, param_info, lr)
+            self._roll(step, lr, step.param, grad, rows)
         else:
-            self._plain(net, param_info, unit, lr)
+            op_type = "ScatterWeightedSum" if rows else "WeightedSum"
+            step.add(op_type, [step.param, unit, *rows, grad, lr], [step.param])
 
-    def _rate(self, net: Net, param_init_net: Net, sign: int) -> Any:
-        rate = self.base_learning_rate * sign
-        lr, _ = self.build_lr(
-            net, param_init_net, base_learning_rate=rate, policy=self.policy, **self.init_kwargs
+    def _roll(self, step: Step, lr: Any, target: Any, grad: Any, rows: Sequence[Any] = ()) -> None:
+        """Update a blob with momentum, which belongs to the parameter."""
+        (velocity,) = step.keep(step.zeros("momentum", like=target))
+        step.add(
+            step.form("MomentumSGDUpdate"),
+            [grad, velocity, lr, target, *rows],
+            [grad, velocity, target],
+            **self._chosen("momentum", "nesterov"),
         )
-        return lr
-
-    def _plain(self, net: Net, info: Any, unit: Any, lr: Any) -> None:
-        param, grad = info.blob, info.grad
-        if isinstance(grad, GradientSlice):
-            grad = self.dedup(net, self.sparse_dedup_aggregator, grad)
-            net.ScatterWeightedSum([param, unit, grad.indices, grad.values, lr], param)
-        else:
-            net.WeightedSum([param, unit, grad, lr], param)
-
-    def _with_momentum(self, net: Net, param_init_net: Net, info: Any, lr: Any) -> None:
-        param, grad = info.blob, info.grad
-        kept = self._local(param_init_net.ConstantFill(param, f"{param}_momentum", value=0.0))
-        settings = {"momentum": self.momentum, "nesterov": self.nesterov}
-        if isinstance(grad, GradientSlice):
-            grad = self.dedup(net, self.sparse_dedup_aggregator, grad)
-            net.SparseMomentumSGDUpdate(
-                [grad.values, kept, lr, param, grad.indices],
-                [grad.values, kept, param],
-                **settings,
-            )
-        else:
-            net.MomentumSGDUpdate([grad, kept, lr, param], [grad, kept, param], **settings)
 
 
 class MultiPrecisionSgdOptimizer(SgdOptimizer):
@@ -97,216 +70,134 @@ class MultiPrecisionSgdOptimizer(SgdOptimizer):
     Parameters without such a copy are updated as by SgdOptimizer.
     """
 
-    def __init__(
-        self,
-        base_learning_rate: float = 0.1,
-        momentum: float = 0.0,
-        policy: str = "fixed",
-        nesterov: bool = True,
-        sparse_dedup_aggregator: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            base_learning_rate, policy, momentum, nesterov, sparse_dedup_aggregator, **kwargs
-        )
+    base_learning_rate: float = option(0.1, _RATE)
+    momentum: float = _MOMENTUM
+    policy: str = POLICY
+    nesterov: bool = _NESTEROV
+    sparse_dedup_aggregator: str | None = AGGREGATOR
 
-    def _run(self, net: Net, param_init_net: Net, param_info: Any) -> None:
-        if param_info.blob_copy is None:
-            super()._run(net, param_init_net, param_info)
+    def _update(self, step: Step) -> None:
+        if step.info.blob_copy is None:
+            super()._update(step)
             return
-        if self.base_learning_rate == 0:
-            return
-        self._refuse_sparse(param_info)
-        param, grad = param_info.blob, param_info.grad
-        copy = param_info.blob_copy[DataType.FLOAT]
-        lr = self._rate(net, param_init_net, -1)
-        kept = self._local(param_init_net.ConstantFill(copy, f"{param}_momentum", value=0.0))
-        grad32 = net.HalfToFloat(grad, grad + "_fp32")
-        net.MomentumSGDUpdate(
-            [grad32, kept, lr, copy],
-            [grad32, kept, copy],
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-        )
-        net.FloatToHalf(copy, param)
+        if step.is_sparse:
+            self._refuse_sparse(step)
+        exact = step.info.blob_copy[DataType.FLOAT]
+        lr, _ = self._rate(step, -1)
+        grad = step.info.grad
+        self._roll(step, lr, exact, step.net.HalfToFloat(grad, f"{grad}_fp32"))
+        step.net.FloatToHalf(exact, step.param)
 
 
 class FP16SgdOptimizer(SgdOptimizer):
     """Gradient descent with momentum and weight decay, in float16 where there is such a copy."""
 
-    def __init__(
-        self,
-        base_learning_rate: float = 0.1,
-        momentum: float = 0.0,
-        policy: str = "fixed",
-        nesterov: bool = True,
-        weight_decay: float = 0.0001,
-        sparse_dedup_aggregator: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            base_learning_rate, policy, momentum, nesterov, sparse_dedup_aggregator, **kwargs
-        )
-        self.weight_decay = weight_decay
+    takes_sparse = False
 
-    def _run(
-        self, net: Net, param_init_net: Net, param_info: Any, fp32_update: bool = False
-    ) -> None:
-        if self.base_learning_rate == 0:
-            return
-        self._refuse_sparse(param_info)
-        param, copy, half = self._blobs(param_info, fp32_update)
-        lr = self._rate(net, param_init_net, -1)
-        kept32 = param_init_net.ConstantFill(copy, f"{param}_momentum_fp32", value=0.0)
-        kept = self._local(param_init_net.FloatToHalf(kept32, f"{param}_momentum"))
-        update = net.operator_method("FP16MomentumSGDUpdate" if half else "FP32MomentumSGDUpdate")
-        moment = kept if half else kept32
-        grad = param_info.grad
-        update(
-            [grad, moment, lr, param],
-            [grad, moment, param],
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
+    base_learning_rate: float = option(0.1, _RATE)
+    momentum: float = _MOMENTUM
+    policy: str = POLICY
+    nesterov: bool = _NESTEROV
+    weight_decay: float = option(0.0001, "how much of the parameter is added to its gradient")
+    sparse_dedup_aggregator: str | None = AGGREGATOR
+
+    def _update(self, step: Step) -> None:
+        target, exact, half = self._precisions(step.info)
+        lr, _ = self._rate(step, -1)
+        # the names follow the blob that is updated, which may be a copy
+        wide = step.init.ConstantFill(exact, f"{target}_momentum_fp32", value=0.0)
+        (narrow,) = step.keep(step.init.FloatToHalf(wide, f"{target}_momentum"))
+        velocity, grad = narrow if half else wide, step.info.grad
+        step.add(
+            "FP16MomentumSGDUpdate" if half else "FP32MomentumSGDUpdate",
+            [grad, velocity, lr, target],
+            [grad, velocity, target],
+            **self._chosen("momentum", "nesterov", "weight_decay"),
         )
 
     @staticmethod
-    def _blobs(info: Any, fp32_update: bool) -> tuple[Any, Any, bool]:
+    def _precisions(info: Any) -> tuple[Any, Any, bool]:
         """The parameter to update, its float32 form, and whether the update is in float16."""
         # batch normalization keeps float32 parameters; Caffe2 knows it by this part of the name
-        if fp32_update or "spatbn" in str(info.blob) or info.blob_copy is None:
+        if "spatbn" in str(info.blob) or info.blob_copy is None:
             return info.blob, info.blob, False
         if DataType.FLOAT in info.blob_copy:
             return info.blob, info.blob_copy[DataType.FLOAT], True
         return info.blob_copy[DataType.FLOAT16], info.blob, True
 
 
+class SparseDecayError(UsageError, ValueError):
+    """Weight decay of a parameter with a sparse gradient."""
+
+
 class WeightDecayBuilder(Optimizer):
     """Adds `weight_decay` times the parameter to its gradient."""
 
-    def __init__(self, weight_decay: float) -> None:
-        super().__init__()
-        self.weight_decay = weight_decay
+    takes_sparse = False
+    sparse_error = SparseDecayError
 
-    def _run(self, net: Net, param_init_net: Net, param_info: Any) -> None:
-        suffix = device_suffix()
-        unit = one(param_init_net, suffix)
-        decay = param_init_net.ConstantFill([], f"wd_{suffix}", shape=[1], value=self.weight_decay)
-        if isinstance(param_info.grad, GradientSlice):
-            raise SparseDecayError(
-                f"Weight decay does not yet support sparse gradients; parameter "
-                f"'{param_info.blob}' has one"
-            )
-        grad = param_info.grad
-        net.WeightedSum([grad, unit, param_info.blob, decay], grad)
+    weight_decay: float = option(REQUIRED, "how much of the parameter is added")
 
-
-class SparseDecayError(UsageError, ValueError):
-    """Weight decay of a parameter with a sparse gradient."""
+    def _update(self, step: Step) -> None:
+        place, grad = device_suffix(), step.info.grad
+        unit = step.one(place)
+        decay = step.init.ConstantFill([], f"wd_{place}", shape=[1], value=self.weight_decay)
+        step.add("WeightedSum", [grad, unit, step.param, decay], [grad])
 
 
 class RmsPropOptimizer(Optimizer):
     """RMSProp: the gradient over the root of a running mean of its square."""
 
-    def __init__(
-        self,
-        alpha: float = 0.01,
-        decay: float = 0.9,
-        momentum: float = 0.0,
-        epsilon: float = 1e-5,
-        policy: str = "fixed",
-        engine: str = "",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.decay = decay
-        self.momentum = momentum
-        self.epsilon = epsilon
-        self.policy = policy
-        self.engine = engine
-        self.init_kwargs = kwargs
+    rests_at_zero = False
+    takes_sparse = False
 
-    def _run(self, net: Net, param_init_net: Net, param_info: Any) -> None:
-        self._refuse_sparse(param_info)
-        param, grad = param_info.blob, param_info.grad
-        unit = one(param_init_net, device_suffix())
-        lr, _ = self.build_lr(
-            net,
-            param_init_net,
-            base_learning_rate=-self.alpha,
-            policy=self.policy,
-            **self.init_kwargs,
+    alpha: float = option(0.01, _RATE)
+    decay: float = option(0.9, "how much of the mean square remains")
+    momentum: float = _MOMENTUM
+    epsilon: float = option(1e-5, "keeps the root from 0")
+    policy: str = POLICY
+    engine: str = ENGINE
+
+    def _update(self, step: Step) -> None:
+        unit = step.one(device_suffix())
+        lr, _ = self._rate(step, -1)
+        scaled = step.zeros("grad_o")
+        squares, velocity = step.keep(step.zeros("mean_squares"), step.zeros("momentum"))
+        step.add(
+            "RmsProp",
+            [step.info.grad, squares, velocity, unit],
+            [scaled, squares, velocity],
+            **self._chosen("decay", "momentum", "epsilon", "engine"),
         )
-        scaled, squares, momentum = (
-            param_init_net.ConstantFill([param], f"{param}_{suffix}", value=0.0)
-            for suffix in ("grad_o", "mean_squares", "momentum")
-        )
-        self._aux_params.local.extend([squares, momentum])
-        net.RmsProp(
-            [grad, squares, momentum, unit],
-            [scaled, squares, momentum],
-            decay=self.decay,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            engine=self.engine,
-        )
-        net.MomentumSGDUpdate([scaled, momentum, lr, param], [scaled, momentum, param])
+        moving = [scaled, velocity]
+        step.add("MomentumSGDUpdate", [*moving, lr, step.param], [*moving, step.param])
 
 
 class YellowFinOptimizer(Optimizer):
     """Momentum SGD that tunes rate and momentum of each parameter (arXiv:1706.03471)."""
 
+    rests_at_zero = False
+    takes_sparse = False
+
+    alpha: float = option(0.1, "the rate to begin with")
+    mu: float = option(0.0, "the momentum to begin with")
+    beta: float = option(0.999, "how much of the running means remains")
+    curv_win_width: int = option(20, "how many curvatures are looked back at")
+    zero_debias: bool = option(True, "whether the running means are corrected for their start at 0")
+    epsilon: float = option(0.1**6, "keeps divisors from 0")
+    policy: str = POLICY
+    sparse_dedup_aggregator: str | None = AGGREGATOR
+
     #: How many numbers the operator keeps in its last input.
     _SCALARS = 5
 
-    def __init__(
-        self,
-        alpha: float = 0.1,
-        mu: float = 0.0,
-        beta: float = 0.999,
-        curv_win_width: int = 20,
-        zero_debias: bool = True,
-        epsilon: float = 0.1**6,
-        policy: str = "fixed",
-        sparse_dedup_aggregator: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.mu = mu
-        self.beta = beta
-        self.curv_win_width = curv_win_width
-        self.zero_debias = zero_debias
-        self.epsilon = epsilon
-        self.policy = policy
-        self.sparse_dedup_aggregator = sparse_dedup_aggregator
-        self.init_kwargs = kwargs
-
-    def _run(self, net: Net, param_init_net: Net, param_info: Any) -> None:
-        self._refuse_sparse(param_info)
-        param = param_info.blob
-
-        def like(suffix: str) -> Any:
-            return param_init_net.ConstantFill([param], param + suffix, value=0.0)
-
-        def new(suffix: str, size: int, value: float) -> Any:
-            return param_init_net.ConstantFill([], param + suffix, shape=[size], value=value)
-
-        moment = like("_moment")
-        window = new("_curv_win", self.curv_win_width, 0.0)
-        averages = [like("_g_avg"), like("_g2_avg")]
-        rates = [new("_lr_avg", 1, self.alpha), new("_mu_avg", 1, self.mu)]
-        scalars = new("_scalars_memory", self._SCALARS, 0.0)
-        iteration = BuildUniqueMutexIter(param_init_net, net, iter_val=0)
-        state = [moment, *rates, window, *averages, scalars]
-        self._aux_params.shared.append(iteration)
-        self._aux_params.local.extend(state)
-        net.YellowFin(
-            [param, *state, param_info.grad, iteration],
-            [param, *state],
-            beta=self.beta,
-            epsilon=self.epsilon,
-            curv_win_width=self.curv_win_width,
-            zero_debias=self.zero_debias,
-        )
+    def _update(self, step: Step) -> None:
+        moment = step.zeros("moment")
+        window = step.vector("curv_win", 0.0, self.curv_win_width)
+        means = [step.zeros("g_avg"), step.zeros("g2_avg")]
+        tuned = [step.vector("lr_avg", self.alpha), step.vector("mu_avg", self.mu)]
+        scalars = step.vector("scalars_memory", 0.0, self._SCALARS)
+        iteration = step.share(BuildUniqueMutexIter(step.init, step.net, iter_val=0))
+        state = [step.param, *step.keep(moment, *tuned, window, *means, scalars)]
+        settings = self._chosen("beta", "epsilon", "curv_win_width", "zero_debias")
+        step.update("YellowFin", state, [iteration], **settings)

@@ -1,5 +1,7 @@
 """Optimizers do their work: losses fall; wrong settings are refused."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -82,3 +84,87 @@ def test_pruning_options():
     ]:
         with pytest.raises(UsageError, match=message):
             optimizer.AdagradOptimizer(pruning_options=options)
+
+
+# ---- options
+
+OPTIMIZERS = {
+    "SgdOptimizer": "base_learning_rate=0.01 policy='fixed' momentum=0.0 nesterov=True "
+    "sparse_dedup_aggregator=None lars=None",
+    "MultiPrecisionSgdOptimizer": "base_learning_rate=0.1 momentum=0.0 policy='fixed' "
+    "nesterov=True sparse_dedup_aggregator=None lars=None",
+    "FP16SgdOptimizer": "base_learning_rate=0.1 momentum=0.0 policy='fixed' nesterov=True "
+    "weight_decay=0.0001 sparse_dedup_aggregator=None lars=None",
+    "RmsPropOptimizer": "alpha=0.01 decay=0.9 momentum=0.0 epsilon=1e-05 policy='fixed' engine=''",
+    "YellowFinOptimizer": "alpha=0.1 mu=0.0 beta=0.999 curv_win_width=20 zero_debias=True "
+    f"epsilon={0.1**6!r} policy='fixed' sparse_dedup_aggregator=None",
+    "WngradOptimizer": "alpha=1.0 epsilon=1e-09 policy='fixed' sparse_dedup_aggregator=None "
+    "engine='' moment_init=100.0 lars=None output_effective_lr=False "
+    "output_effective_lr_and_update=False",
+    "StormOptimizer": "lr=0.1 momentum=10.0 beta=0.1 grad_sq_init=0.01 policy='fixed' "
+    "sparse_dedup_aggregator=None lars=None",
+    "AdadeltaOptimizer": "alpha=0.01 epsilon=0.0001 decay=0.95 policy='fixed' "
+    "sparse_dedup_aggregator=None engine=''",
+    "FtrlOptimizer": "alpha=0.01 beta=0.0001 lambda1=0 lambda2=0 sparse_dedup_aggregator=None "
+    "engine=''",
+    "GFtrlOptimizer": "alpha=0.01 beta=0.0001 lambda1=0 lambda2=0 sparse_dedup_aggregator=None "
+    "engine=''",
+    "AdamOptimizer": "alpha=0.001 beta1=0.9 beta2=0.999 epsilon=1e-08 policy='fixed' "
+    "use_lr_adaption=False lr_alpha=0.01 normalized_lr_adaption=True "
+    "sparse_dedup_aggregator=None rowWise=False engine='' enableRAdam=False",
+    "AdagradOptimizer": "alpha=0.01 epsilon=0.0001 decay=1 weight_decay=0.0 policy='fixed' "
+    "sparse_dedup_aggregator=None rowWise=False engine='' lars=None output_effective_lr=False "
+    "output_effective_lr_and_update=False pruning_options=None swa_options=None ema_options=None "
+    "weight_scale=None counter_halflife=-1",
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_options(name):
+    kind = getattr(optimizer, name)
+    assert " ".join(f"{k}={v.default!r}" for k, v in kind.options.items()) == OPTIMIZERS[name]
+    first, second = list(kind.options)[:2]
+    made = kind(0.5, 7.0)
+    assert (getattr(made, first), getattr(made, second), made.init_kwargs) == (0.5, 7.0, {})
+    made.scale_learning_rate(2.0)
+    assert getattr(made, first) == 1.0
+    assert list(inspect.signature(kind).parameters)[:2] == [first, second]
+    assert f"{first}: " in kind.__doc__
+
+
+def test_other_arguments_belong_to_the_policy():
+    made = optimizer.SgdOptimizer(0.1, "step", stepsize=3, momentum=0.5)
+    assert (made.policy, made.momentum, made.init_kwargs) == ("step", 0.5, {"stepsize": 3})
+
+
+def test_wrong_options():
+    for make, message in [
+        (lambda: optimizer.SgdOptimizer(*range(7)), "SgdOptimizer got 7 positional.*momentum"),
+        (lambda: optimizer.AdamOptimizer(0.1, alpha=0.2), "AdamOptimizer got its option alpha tw"),
+        (lambda: optimizer.FtrlOptimizer(gamma=0.2), "FtrlOptimizer has no options gamma"),
+        (lambda: optimizer.Optimizer(1), "no options"),
+        (optimizer.WeightDecayBuilder, "WeightDecayBuilder needs its option weight_decay"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            make()
+
+
+def test_optimizers_of_ones_own():
+    class Own(optimizer.Optimizer):
+        def __init__(self, size):
+            super().__init__()
+            self.size = size
+
+        def _run(self, net, param_init_net, param_info):
+            net.Copy(param_info.grad, param_info.blob)
+
+    net, made = core.Net("n"), Own(3)
+    assert list(inspect.signature(Own).parameters) == ["size"]
+    made(net, core.Net("i"), "w", "g")
+    assert [op.type for op in net.Proto().op] == ["Copy"]
+    with pytest.raises(Error, match="has no learning rate"):
+        made.scale_learning_rate(2.0)
+    with pytest.raises(Error, match="how it updates"):
+        optimizer.Optimizer()(net, core.Net("i"), "w", "g")
+    with pytest.raises(ValueError, match="does not support sparse gradients"):
+        optimizer.WeightDecayBuilder(0.1)(net, core.Net("i"), "w", core.GradientSlice("r", "v"))

@@ -18,15 +18,9 @@ from caffe2py.proto.caffe2_pb2 import PROTO_CPU
 def iter(model: ModelHelper, blob_out: Any, **kwargs: Any) -> Any:
     """Iter: a counter, int64, that each run of the net increments; on the CPU, from 0."""
     kwargs.pop("device_option", None)
-    model.param_init_net.ConstantFill(
-        [],
-        blob_out,
-        shape=[1],
-        value=0,
-        dtype=DataType.INT64,
-        device_option=DeviceOption(PROTO_CPU, 0),
-        **kwargs,
-    )
+    start = {"shape": [1], "value": 0, "dtype": DataType.INT64}
+    place = DeviceOption(PROTO_CPU, 0)
+    model.param_init_net.ConstantFill([], blob_out, **start, device_option=place, **kwargs)
     return model.net.Iter(blob_out, blob_out, **kwargs)
 
 
