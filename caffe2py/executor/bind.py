@@ -82,7 +82,8 @@ class BoundOperator:
         self._calls: list[tuple[Callable[[int], int], int, Launch]] | None = None
         self._scratch: list[Array] = []
         self._random: Array | None = None
-        self._inputs: tuple[Array, ...] | None = None
+        self._inputs: tuple[Array | None, ...] = ()
+        self._held: tuple[str, ...] = ()
 
     def _input(self, workspace: Blobs, index: int) -> Blob:
         name = self.op.input[index]
@@ -102,15 +103,12 @@ class BoundOperator:
 
         They are those from before the outputs were sized, which matters where a blob is both.
         """
-        if self._inputs is None:
-            self._inputs = tuple(self._input_array(k) for k in range(len(self.input_blobs)))
-        return self._inputs
-
-    def _input_array(self, index: int) -> Array:
-        array = self.input_blobs[index].array
-        if array is None:
-            raise self._no_tensor(index)
-        return array
+        found = []
+        for index, array in enumerate(self._inputs):
+            if array is None:
+                raise self._no_tensor(index)
+            found.append(array)
+        return tuple(found)
 
     def _no_tensor(self, index: int) -> Error:
         blob = self.input_blobs[index]
@@ -119,7 +117,7 @@ class BoundOperator:
                 f"input {index} '{blob.name}' holds no value yet",
                 hint=f"feed it with FeedBlob('{blob.name}', array), or run what makes it",
             )
-        found = type(blob.value).__name__
+        found = self._held[index] if self._held else type(blob.value).__name__
         return BlobTypeError(f"input {index} '{blob.name}': expected a tensor, found {found}")
 
     @property
@@ -205,24 +203,32 @@ class BoundOperator:
 
         Raises ShapeError, DTypeError, ValueRangeError, MissingBlobError... with the place.
         """
-        with located(lambda: self.origin.where(self.index, self.op)):
-            self._scratch.clear()
-            self._inputs = None
-            before = [blob.array for blob in self.input_blobs]
-            types = self.operator.infer(self._query())
-            if all(b.array is not None for b in self.input_blobs):
-                self._inputs = self.inputs
-            self._allocate(types)
-            answer = self.implementation(self)
-            launches = (answer,) if isinstance(answer, Launch) else tuple(answer or ())
-            if not self.dynamic:
-                self._refuse_moved(launches)
+        kept = [(blob, blob.value, blob.storage()) for blob in self.output_blobs]
+        try:
+            with located(lambda: self.origin.where(self.index, self.op)):
+                launches = self._ask()
+        except BaseException:
+            for blob, value, storage in kept:
+                blob.restore(value, storage)
+            raise
         self.launches = launches
         self._calls = None
         self._contents = self._read_contents() if self.dynamic else None
         # an input that got another shape in place makes the next run another one
-        moved = any(b.array is not a for b, a in zip(self.input_blobs, before, strict=True))
+        moved = any(b.array is not a for b, a in zip(self.input_blobs, self._inputs, strict=True))
         self._planned = () if moved else tuple((b, b.generation) for b in self.blobs())
+        return launches
+
+    def _ask(self) -> tuple[Launch, ...]:
+        """The launches of the implementation, with the outputs sized for it."""
+        self._scratch.clear()
+        self._inputs = tuple(blob.array for blob in self.input_blobs)
+        self._held = tuple(type(blob.value).__name__ for blob in self.input_blobs)
+        self._allocate(self.operator.infer(self._query()))
+        answer = self.implementation(self)
+        launches = (answer,) if isinstance(answer, Launch) else tuple(answer or ())
+        if not self.dynamic:
+            self._refuse_moved(launches)
         return launches
 
     def _query(self) -> Query:
@@ -238,15 +244,27 @@ class BoundOperator:
         return Query(self.schema, types, self.args, len(self.output_blobs), value)
 
     def _allocate(self, types: Sequence[TensorType]) -> None:
+        self._refuse_twice(types)
         for blob, type_ in zip(self.output_blobs, types, strict=True):
             shape = type_.full_shape
             if type_.dtype is not None and shape is not None:
                 blob.resize(shape, type_.dtype)
 
+    def _refuse_twice(self, types: Sequence[TensorType]) -> None:
+        """One blob can take two outputs only if both have its size."""
+        first: dict[int, int] = {}
+        for index, blob in enumerate(self.output_blobs):
+            other = first.setdefault(id(blob), index)
+            if types[other] != types[index]:
+                raise ShapeError(
+                    f"outputs {other} and {index} are both '{blob.name}', but {types[other]} and "
+                    f"{types[index]}"
+                )
+
     def _refuse_moved(self, launches: Sequence[Launch]) -> None:
         """In place, an output of another size moves away from the input that is still read."""
         for index, blob in enumerate(self.input_blobs):
-            before, after = self.inputs[index] if self._inputs else None, blob.array
+            before, after = self._inputs[index], blob.array
             if before is None or after is None or before.ctypes.data == after.ctypes.data:
                 continue
             if any(before.ctypes.data in launch.block for launch in launches):

@@ -15,7 +15,7 @@ from caffe2py.registry.gradient import Gradient, GradientName, gradient_name, gr
 from caffe2py.registry.infer import Query, canonical_axis, require_dtype, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg, Args
-from caffe2py.tensor.types import Shape, TensorType, shape_text
+from caffe2py.tensor.types import Shape, TensorType, shape_text, values_text
 
 INT32 = np.dtype(np.int32)
 Dims = tuple[int | None, ...]
@@ -186,13 +186,17 @@ def _widths(query: Query, size: int | None) -> Sequence[int | None]:
     elif given is None:
         return _equal_widths(count, size)
     if len(given) != count:
-        raise ShapeError(f"split {list(given)} has {len(given)} width(s) for {count} output(s)")
+        raise ShapeError(
+            f"split {values_text(given)} has {len(given)} width(s) for {count} output(s)"
+        )
     if any(width < 0 for width in given):
-        raise ValueRangeError(f"split {list(given)} holds the negative width {min(given)}")
+        raise ValueRangeError(f"split {values_text(given)} holds the negative width {min(given)}")
     if _adds_axis(query.args) and any(width != 1 for width in given):
-        raise ValueRangeError(f"with add_axis every width must be 1, found split {list(given)}")
+        raise ValueRangeError(
+            f"with add_axis every width must be 1, found split {values_text(given)}"
+        )
     if size is not None and sum(given) != size:
-        raise ShapeError(f"split {list(given)} adds up to {sum(given)}, the axis has {size}")
+        raise ShapeError(f"split {values_text(given)} adds up to {sum(given)}, the axis has {size}")
     return given
 
 

@@ -36,7 +36,7 @@ from caffe2py.registry.infer import (
 )
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
-from caffe2py.tensor.types import TensorType, shape_text
+from caffe2py.tensor.types import TensorType, shape_text, values_text
 
 INT64 = np.dtype(np.int64)
 Dims = tuple[int | None, ...]
@@ -446,7 +446,9 @@ def _infer_expand(query: Query) -> Sequence[TensorType]:
         return [TensorType(x.dtype)]
     target = [int(d) for d in wanted.reshape(-1)]
     if any(d < -1 for d in target):
-        raise ValueRangeError(f"'shape' {target} holds the negative size {min(target)}")
+        raise ValueRangeError(
+            f"'shape' {values_text(target)} holds the negative size {min(target)}"
+        )
     # 0 and -1 leave a dimension as it is, which is what 1 does
     shape = broadcast_shapes(x.shape, tuple(d if d > 0 else 1 for d in target))
     return [TensorType(x.dtype, shape)]

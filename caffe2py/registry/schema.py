@@ -231,14 +231,15 @@ class Schema:
 
     def _read_args(self, op: OperatorDef) -> Args:
         values: dict[str, Any] = {n: arg.default for n, arg in self.args.items() if "*" not in n}
-        seen: set[str] = set()
+        seen: dict[str, Argument] = {}
         for argument in op.arg:
+            if seen.setdefault(argument.name, argument) != argument:
+                raise ArgumentError(f"argument '{argument.name}' is given twice, with two values")
             arg = self._declared(argument.name)
             if arg is not None:
                 values[argument.name] = arg.read(argument)
             elif not op.is_gradient_op:  # gradient operators get all of the forward arguments
                 self._refuse_misspelling(argument.name)
-            seen.add(argument.name)
         for name, arg in self.args.items():
             if arg.required and name not in seen:
                 raise ArgumentError(

@@ -109,6 +109,14 @@ class Tensor:
         """Live in storage that another tensor owns, as long as the contents fit into it."""
         self.array = self._capacity = array
 
+    def storage(self) -> tuple[Array, Array]:
+        """What `restore` needs to undo a change of shape; contents are not copied."""
+        return self.array, self._capacity
+
+    def restore(self, storage: tuple[Array, Array]) -> None:
+        """Go back to the shape, dtype and place of a `storage()`."""
+        self.array, self._capacity = storage
+
     def assign(self, array: Array) -> None:
         """Copy `array` in."""
         self.resize(array.shape, array.dtype)[...] = array
@@ -172,6 +180,20 @@ class Blob:
     def lend(self, array: Array) -> None:
         """Make the tensor live in a part of another blob's array, whatever shape it takes there."""
         self.tensor().lend(array)
+        self.changed()
+
+    def storage(self) -> tuple[Array, Array] | None:
+        """What `restore` needs, if the blob holds a tensor."""
+        return self.value.storage() if isinstance(self.value, Tensor) else None
+
+    def restore(self, value: Any, storage: tuple[Array, Array] | None) -> None:
+        """Hold `value` again, with the shape and place that `storage()` noted."""
+        now = self.storage()
+        if self.value is value and now is not None and storage is not None and now[0] is storage[0]:
+            return
+        self.value = value
+        if isinstance(value, Tensor) and storage is not None:
+            value.restore(storage)
         self.changed()
 
     def put(self, value: Any) -> None:

@@ -14,6 +14,9 @@ from caffe2py.proto.caffe2_pb2 import TensorProto
 DType = np.dtype[Any]
 Shape = tuple[int, ...]
 
+#: Messages show no more elements than this.
+MOST_SHOWN = 8
+
 STRING = np.dtype(object)  # a string tensor holds Python bytes
 
 #: DataType number -> numpy dtype. BYTE and UINT8 are the same thing in memory.
@@ -82,17 +85,28 @@ def checked_numel(shape: tuple[int, ...], itemsize: int = 1) -> int:
     for dim in shape:
         if dim < 0:
             raise ShapeError(f"shape {shape_text(shape)} has the negative dimension {dim}")
-    count = math.prod(shape)
-    if count * max(itemsize, 1) > 2**62:
-        raise MemoryBudgetError(f"shape {shape_text(shape)} needs {count * itemsize} bytes")
-    return count
+    # a dimension of 0 does not make the others harmless: numpy multiplies them all the same
+    room = math.prod(max(dim, 1) for dim in shape) * max(itemsize, 1)
+    if room > 2**62:
+        raise MemoryBudgetError(f"shape {shape_text(shape)} needs {room} bytes")
+    return math.prod(shape)
 
 
 def shape_text(shape: tuple[int | None, ...] | None) -> str:
     """(2, 3) as "(2,3)", an unknown dimension as "?", an unknown shape as "(...)"."""
     if shape is None:
         return "(...)"
-    return "(" + ",".join("?" if d is None else str(d) for d in shape) + ")"
+    return (
+        "("
+        + ",".join("?" if d is None else str(d) for d in shape[:MOST_SHOWN])
+        + (")" if len(shape) <= MOST_SHOWN else f",... {len(shape)} in all)")
+    )
+
+
+def values_text(values: Any) -> str:
+    """A list of numbers for a message, at most MOST_SHOWN of them."""
+    shown = ", ".join(str(v) for v in values[:MOST_SHOWN])
+    return f"[{shown}]" if len(values) <= MOST_SHOWN else f"[{shown}, ... {len(values)} in all]"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ import pytest
 import caffe2py.core  # noqa: F401
 from caffe2py.errors import (
     ArityError,
+    BlobTypeError,
     DTypeError,
     InplaceError,
+    MemoryBudgetError,
     MissingBlobError,
     NetError,
     ShapeError,
@@ -158,6 +160,23 @@ def test_an_operand_that_would_grow_in_place_is_refused(workspace):
         workspace.run_net("n")
 
 
+@pytest.mark.parametrize("type_", ["simple", "reference"])
+def test_what_an_operator_refuses_keeps_its_outputs(workspace, type_):
+    workspace.feed("x", rows(2))
+    workspace.feed("y", np.arange(5))
+    before = workspace.fetch("bias")
+    workspace.create_net(net(op("Add", "bias x", "bias"), name="grow", type_=type_))
+    workspace.feed("text", b"no tensor")
+    workspace.create_net(net(op("ReluGradient", "x text", "text"), name="text", type_=type_))
+    for _ in range(2):
+        with pytest.raises(ShapeError, match="cannot be computed in place"):
+            workspace.run_net("grow")
+        assert np.array_equal(workspace.fetch("bias"), before)
+        with pytest.raises(BlobTypeError, match="expected a tensor, found bytes"):
+            workspace.run_net("text")
+        assert workspace.fetch("text") == b"no tensor"
+
+
 def test_names_of_nets(workspace):
     workspace.feed("x", rows(2))
     workspace.create_net(net(op("Relu", "x", "y")))
@@ -222,3 +241,20 @@ def test_a_shape_that_changes_in_place_changes_in_every_run(workspace, type_):
         workspace.run_net("n")
         assert workspace.fetch("x").shape == (1,) * runs + (2, 3)
         assert workspace.fetch("y").shape == (1,) * runs + (2, 3)
+
+
+def test_two_outputs_in_one_blob_must_have_one_size(workspace):
+    workspace.feed("x", rows(6))
+    workspace.run_operator_once(op("Split", "x", "y y", axis=0))
+    assert np.array_equal(workspace.fetch("y"), rows(6)[3:])
+    with pytest.raises(
+        ShapeError, match=r"outputs 0 and 1 are both 'z', but .*\(4,3\) and .*\(2,3\)"
+    ):
+        workspace.run_operator_once(op("Split", "x", "z z", axis=0, split=[4, 2]))
+
+
+@pytest.mark.parametrize("shape", [[2**40, 2**40], [0, 2**40, 2**40], [2**36]])
+def test_impossible_sizes_are_refused(workspace, shape):
+    workspace.create_net(net(op("ConstantFill", "", "y", shape=shape)))
+    with pytest.raises(MemoryBudgetError, match=r"op #0 ConstantFill: .*needs"):
+        workspace.run_net("n")

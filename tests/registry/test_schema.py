@@ -89,6 +89,16 @@ def test_bad_uses(schema, inputs, outputs, args, error, match):
         use(schema, inputs, outputs, **args)
 
 
+def test_one_argument_with_two_values():
+    op = OperatorDef(type="Plain", input=["x", "w"], output=["y"])
+    op.arg.extend(make_argument("alpha", value) for value in (1.0, 1.0))
+    op.arg.append(make_argument("is_test", 1))
+    assert PLAIN.verify(op).alpha == 1.0
+    op.arg.append(make_argument("alpha", 2.0))
+    with pytest.raises(ArgumentError, match="'alpha' is given twice"):
+        PLAIN.verify(op)
+
+
 def test_arguments_that_nobody_knows_pass():
     use(PLAIN, "x w", "y", is_test=1, exhaustive_search=0)
     use(PLAIN, "x w", "y", gradient=True, is_test=1, alhpa=1)  # copied from a forward operator
