@@ -133,6 +133,9 @@ def _run(group: click.Group, args: list[str], name: str, extra: dict[str, Any]) 
             status = group.invoke(context)
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     except (KeyboardInterrupt, EOFError, click.Abort):
         click.echo("error: interrupted", err=True)
         return INTERRUPTED

@@ -84,6 +84,8 @@ class BoundOperator:
         self._random: Array | None = None
         self._inputs: tuple[Array | None, ...] = ()
         self._held: tuple[str, ...] = ()
+        self._looked = False
+        self.shares = False
 
     def _input(self, workspace: Blobs, index: int) -> Blob:
         name = self.op.input[index]
@@ -98,11 +100,17 @@ class BoundOperator:
     # ---- what an implementation sees
 
     @property
+    def input_count(self) -> int:
+        """How many inputs there are."""
+        return len(self.input_blobs)
+
+    @property
     def inputs(self) -> tuple[Array, ...]:
         """The input tensors; BlobTypeError where a blob holds none.
 
         They are those from before the outputs were sized, which matters where a blob is both.
         """
+        self._looked = True
         found = []
         for index, array in enumerate(self._inputs):
             if array is None:
@@ -115,7 +123,8 @@ class BoundOperator:
         if blob.value is None:
             return MissingBlobError(
                 f"input {index} '{blob.name}' holds no value yet",
-                hint=f"feed it with FeedBlob('{blob.name}', array), or run what makes it",
+                hint=f"feed it with FeedBlob('{blob.name}', array), or run what makes it; after "
+                "RemoveBlob create the net again",
             )
         found = self._held[index] if self._held else type(blob.value).__name__
         return BlobTypeError(f"input {index} '{blob.name}': expected a tensor, found {found}")
@@ -142,6 +151,10 @@ class BoundOperator:
 
     def share(self, index: int, array: Array) -> None:
         """Make an output a view of `array`."""
+        self.shares = True
+        for blob, seen in zip(self.input_blobs, self._inputs, strict=True):
+            if seen is array and blob.array is array:
+                blob.tensor().lend_out()
         self.output_blobs[index].share(array)
 
     def value(self, index: int) -> Any:
@@ -222,13 +235,14 @@ class BoundOperator:
     def _ask(self) -> tuple[Launch, ...]:
         """The launches of the implementation, with the outputs sized for it."""
         self._scratch.clear()
+        self._looked = False
         self._inputs = tuple(blob.array for blob in self.input_blobs)
         self._held = tuple(type(blob.value).__name__ for blob in self.input_blobs)
         self._allocate(self.operator.infer(self._query()))
         answer = self.implementation(self)
         launches = (answer,) if isinstance(answer, Launch) else tuple(answer or ())
-        if not self.dynamic:
-            self._refuse_moved(launches)
+        if self._looked:
+            self._refuse_growth()
         return launches
 
     def _query(self) -> Query:
@@ -261,13 +275,13 @@ class BoundOperator:
                     f"{types[index]}"
                 )
 
-    def _refuse_moved(self, launches: Sequence[Launch]) -> None:
-        """In place, an output of another size moves away from the input that is still read."""
+    def _refuse_growth(self) -> None:
+        """In place, an output that outgrows the input would overwrite what is still to be read."""
         for index, blob in enumerate(self.input_blobs):
             before, after = self._inputs[index], blob.array
-            if before is None or after is None or before.ctypes.data == after.ctypes.data:
+            if before is None or after is None or blob not in self.output_blobs:
                 continue
-            if any(before.ctypes.data in launch.block for launch in launches):
+            if before.nbytes < after.nbytes:
                 raise ShapeError(
                     f"'{blob.name}' cannot be computed in place: as input {index} it is "
                     f"{TensorType.of(before)}, as output {TensorType.of(after)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -75,6 +77,9 @@ class _Segment:
     def run(self) -> None:
         if self._seen != Blob.changes:
             self._refresh()
+        self._run_table()
+
+    def _run_table(self) -> None:
         status = self._table.run()
         if status:
             row = self._table.stopped
@@ -94,13 +99,23 @@ class _Segment:
                 operator.plan()
             except BaseException:
                 self._tabulate(self.operators[:position])
-                self._table.run()
+                self._run_table()
                 raise
         self._tabulate(self.operators)
         # what comes in and got another shape in place makes the next run another one
-        if all(blob.array is array for blob, array in before):
+        if all(blob.array is array for blob, array in before) and not self._shares_late():
             blobs = {id(b): b for operator in self.operators for b in operator.blobs()}
             self._planned = tuple((b, b.generation) for b in blobs.values())
+
+    def _shares_late(self) -> bool:
+        """Whether a blob becomes a view of another after an operator has written it."""
+        written: set[int] = set()
+        for operator in self.operators:
+            outputs = {id(b) for b in operator.output_blobs}
+            if operator.shares and outputs & written:
+                return True
+            written |= outputs
+        return False
 
     def _read_first(self) -> list[Blob]:
         """The blobs that are read before they are written."""
@@ -134,6 +149,17 @@ RUNNERS: dict[str, type[SimpleRunner | TableRunner]] = {
 }
 
 
+_nets: weakref.WeakSet[CreatedNet] = weakref.WeakSet()
+
+
+def _unlock_all() -> None:
+    for net in list(_nets):
+        net.unlock_in_child()
+
+
+os.register_at_fork(after_in_child=_unlock_all)
+
+
 class CreatedNet:
     """A NetDef whose operators are bound to the blobs of a workspace."""
 
@@ -150,6 +176,11 @@ class CreatedNet:
         origin = Origin(net.name, workspace.seed_for(net.name), device)
         self.operators = [BoundOperator(op, k, origin, workspace) for k, op in enumerate(net.op)]
         self.runner: Runner = RUNNERS[net.type](self.operators)
+        self._lock = threading.Lock()
+        _nets.add(self)
+
+    def unlock_in_child(self) -> None:
+        """After a fork nobody is left who could release the lock."""
         self._lock = threading.Lock()
 
     def run(self, iterations: int = 1) -> None:

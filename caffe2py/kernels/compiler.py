@@ -148,7 +148,11 @@ class _Literals(ast.NodeTransformer):
 
 
 def _typed_literals(function: Any, element: np.dtype[Any]) -> Any:
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    try:
+        source = inspect.getsource(function)
+    except OSError:  # typed at a prompt: then literals stay double, and the result is rounded
+        return function
+    tree = ast.parse(textwrap.dedent(source))
     definition = tree.body[0]
     if not isinstance(definition, ast.FunctionDef):
         raise RegistrationError(f"{function!r} must be written as a def")
@@ -156,7 +160,7 @@ def _typed_literals(function: Any, element: np.dtype[Any]) -> Any:
     literals = _Literals(element)
     definition.body = [literals.visit(statement) for statement in definition.body]
     ast.fix_missing_locations(tree)
-    namespace: dict[str, Any] = {}
+    namespace: dict[str, Any] = dict(function.__globals__)
     exec(compile(tree, f"<typed {function.__name__}>", "exec"), namespace)
     made = namespace[function.__name__]
     return types.FunctionType(made.__code__, function.__globals__, function.__name__)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from caffe2py.errors import Error, KernelError
-from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
+from caffe2py.kernels.params import RAISED, Param, Scalar
 from caffe2py.registry.context import Launch
 
 _SLOT = np.dtype(np.int64)
@@ -156,8 +156,14 @@ def _reached(function: Any, seen: set[int]) -> Iterator[str]:
         if isinstance(value, types.FunctionType | Scalar):
             yield f"{name}:"
             yield from _reached(value, seen)
-        elif isinstance(value, Intrinsic | int | float | str | tuple | np.generic):
-            yield f"{name}={value!r}"
+        elif isinstance(value, types.ModuleType):
+            if value.__name__.partition(".")[0] not in ("numpy", "math"):
+                for attribute in sorted(_names(code)):
+                    yield f"{name}.{attribute}={getattr(value, attribute, None)!r}"
+        elif isinstance(value, np.ndarray):
+            yield f"{name}={value.dtype}{value.shape}{value.tobytes().hex()}"
+        elif value is not None:
+            yield f"{name}={value!r}".partition(" at 0x")[0]
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -25,6 +25,15 @@ _lock = threading.RLock()
 _addresses: dict[str, int] = {}
 
 
+def _unlock_in_child() -> None:
+    """After a fork nobody is left who could release the lock."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
 def bounds_checked() -> bool:
     """Whether kernels check every index (NUMBA_BOUNDSCHECK=1): slow, for tests."""
     return os.environ.get("NUMBA_BOUNDSCHECK", "0") not in ("", "0")

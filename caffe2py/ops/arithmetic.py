@@ -228,7 +228,14 @@ def _infer_divide_gradient(query: Query) -> Sequence[TensorType]:
     if c.full_shape is not None and dc.full_shape is not None and c.shape != dc.shape:
         raise ShapeError(f"C is {shape_text(c.shape)}, dC is {shape_text(dc.shape)}")
     if b.shape is not None and c.shape is not None:
-        broadcast_shapes(c.shape, aligned_shape(c.shape, b.shape, query.args))
+        whole = broadcast_shapes(c.shape, aligned_shape(c.shape, b.shape, query.args))
+        if (
+            c.full_shape is not None
+            and whole is not None
+            and None not in whole
+            and whole != c.shape
+        ):
+            raise ShapeError(f"B {shape_text(b.shape)} must repeat along C {shape_text(c.shape)}")
     return [c, b]
 
 

@@ -69,6 +69,10 @@ class Call(Protocol):
     kept: dict[str, Any]
 
     @property
+    def input_count(self) -> int:
+        """How many inputs there are, for those that do not read them."""
+
+    @property
     def inputs(self) -> tuple[Array, ...]:
         """The input tensors; DTypeError if an input blob does not hold a tensor."""
 

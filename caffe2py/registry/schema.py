@@ -211,6 +211,10 @@ class Schema:
         )
 
     def _verify_inplace(self, op: OperatorDef) -> None:
+        fixed = [n for n, slot in zip(op.output, self.outputs, strict=False) if not slot.variadic]
+        for name in fixed:
+            if fixed.count(name) > 1:
+                raise InplaceError(f"two outputs of {self.name} are both '{name}'")
         for o, name in enumerate(op.output):
             for i, other in enumerate(op.input):
                 if name == other and not self.allows_inplace(i, o):

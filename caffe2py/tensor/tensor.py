@@ -48,7 +48,10 @@ def as_tensor_array(value: Any) -> Array:
 
     Raises DTypeError when no tensor can hold it.
     """
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # rows of different lengths
+        raise DTypeError(f"no array can be made of it: {error}") from None
     if array.dtype.kind in "SU" or array.dtype == STRING:
         return _as_bytes(array)
     if array.dtype.byteorder not in "=|":
@@ -103,7 +106,11 @@ class Tensor:
     def share(self, array: Array) -> None:
         """Become a view of storage that another tensor owns; the next change of shape ends that."""
         self.array = array
-        self._capacity = array[:0] if array.ndim else array.reshape(1)[:0]
+        self.lend_out()
+
+    def lend_out(self) -> None:
+        """Leave the storage to those who share it as soon as the shape changes."""
+        self._capacity = self.array[:0] if self.array.ndim else self.array.reshape(1)[:0]
 
     def lend(self, array: Array) -> None:
         """Live in storage that another tensor owns, as long as the contents fit into it."""

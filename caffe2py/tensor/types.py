@@ -14,6 +14,9 @@ from caffe2py.proto.caffe2_pb2 import TensorProto
 DType = np.dtype[Any]
 Shape = tuple[int, ...]
 
+#: numpy's arrays have no more axes.
+MOST_AXES = 64
+
 #: Messages show no more elements than this.
 MOST_SHOWN = 8
 
@@ -82,6 +85,8 @@ def checked_numel(shape: tuple[int, ...], itemsize: int = 1) -> int:
     Raises ShapeError for a negative dimension and MemoryBudgetError when the bytes would not fit
     into a signed 64-bit size.
     """
+    if len(shape) > MOST_AXES:
+        raise ShapeError(f"shape {shape_text(shape)} has more than {MOST_AXES} dimensions")
     for dim in shape:
         if dim < 0:
             raise ShapeError(f"shape {shape_text(shape)} has the negative dimension {dim}")

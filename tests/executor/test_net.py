@@ -1,5 +1,6 @@
 """Bound nets: both runners agree, plans follow the blobs, errors leave the workspace alive."""
 
+import os
 import threading
 
 import numpy as np
@@ -258,3 +259,58 @@ def test_impossible_sizes_are_refused(workspace, shape):
     workspace.create_net(net(op("ConstantFill", "", "y", shape=shape)))
     with pytest.raises(MemoryBudgetError, match=r"op #0 ConstantFill: .*needs"):
         workspace.run_net("n")
+
+
+def test_room_left_from_before_does_not_allow_another_size_in_place(workspace):
+    workspace.feed("a", np.zeros((2, 3), np.float32))
+    workspace.feed("a", np.array([[10], [20]], np.float32))
+    workspace.feed("b", np.ones((2, 3), np.float32))
+    with pytest.raises(ShapeError, match="'a' cannot be computed in place"):
+        workspace.run_operator_once(op("Add", "a b", "a"))
+    assert workspace.fetch("a").tolist() == [[10], [20]]
+
+
+def test_the_owner_of_an_alias_moves_away_when_its_shape_changes(workspace):
+    workspace.feed("x", np.arange(6))
+    workspace.run_operator_once(op("Alias", "x", "y"))
+    workspace.feed("x", np.array([9, 9]))
+    assert workspace.fetch("y").tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_alias_made_late_holds_in_the_next_run(workspace):
+    answers = []
+    for type_ in ("simple", "reference"):
+        made = Workspace()
+        made.feed("x", np.array([2, 4], np.float32))
+        made.create_net(net(op("Reciprocal", "x", "y"), op("Alias", "x", "y"), type_=type_))
+        made.run_net("n", 2)
+        answers.append(made.fetch("x").tolist())
+    assert answers == [[0.5, 0.25], [0.5, 0.25]]
+
+
+def test_the_first_failure_is_reported(workspace):
+    workspace.feed("x", rows(2))
+    workspace.feed("table", np.ones((3, 2), np.float32))
+    workspace.feed("index", np.array([7]))
+    bad = op("Add", "x table", "z")
+    workspace.create_net(net(op("Gather", "table index", "y"), bad))
+    with pytest.raises(RuntimeError, match="op #0 Gather"):
+        workspace.run_net("n")
+
+
+def test_a_net_runs_in_a_child_that_was_forked_during_a_run(workspace):
+    workspace.feed("x", rows(4))
+    workspace.create_net(net(*CHAIN))
+    created = workspace.net("n")
+    with created._lock:
+        child = os.fork()
+        if child == 0:
+            workspace.run_net("n")
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_two_fixed_outputs_in_one_blob_are_refused(workspace):
+    workspace.feed("x", rows(2))
+    with pytest.raises(InplaceError, match="two outputs of Dropout are both 'd'"):
+        workspace.run_operator_once(op("Dropout", "x", "d d", is_test=0))

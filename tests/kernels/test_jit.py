@@ -125,6 +125,10 @@ def test_fingerprint_follows_what_a_function_reaches():
     assert variant("SCALE = 2\n" + helper.format(1) + loop) == base
     assert variant("SCALE = 3\n" + helper.format(1) + loop) != base
     assert variant("SCALE = 2\n" + helper.format(4) + loop) != base
+    table = "TABLE = np.array([{}])\ndef loop(x):\n    return x * TABLE[0]\n"
+    assert variant(table.format(1)) != variant(table.format(2))
+    kind = "KIND = np.{}\ndef loop(x):\n    return KIND(x)\n"
+    assert variant(kind.format("int32")) != variant(kind.format("float32"))
 
 
 def test_a_table_runs_in_order_and_stops_at_a_status():

@@ -54,7 +54,7 @@ def _infer_constant(query: Query) -> Sequence[TensorType]:
 
 def fill_constant(call: Call) -> Launch:
     """The argument, or the second input as it is at the time."""
-    value = call.inputs[1] if len(call.inputs) == 2 else _constant(call.args)
+    value = call.inputs[1] if call.input_count == 2 else _constant(call.args)
     return launch_fill(value, call.outputs[0])
 
 

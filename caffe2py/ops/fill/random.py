@@ -46,7 +46,7 @@ def _maybe_empty(shape: Dims | None, bounds: Sequence[Any]) -> Dims | None:
 
 
 def _bounds(call: Call) -> tuple[Any, Any]:
-    if len(call.inputs) == 3:
+    if call.input_count == 3:
         low, high = (call.inputs[index].reshape(-1)[0] for index in (1, 2))
         return low, high
     return call.args.min, call.args.max
