@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from caffe2py.errors import UsageError
 from caffe2py.graph.reference import BlobReference
 
 
-class Records:
+class Records(abc.ABC):
     """The part of a Net that keeps records: fields with names, types and blobs.
 
     A record is an object of a schema: it has `field_blobs()` and `field_names()`.
@@ -19,17 +20,17 @@ class Records:
     _input_record: Any = None
     _output_record: Any = None
 
+    @abc.abstractmethod
     def AddExternalInput(self, *inputs: Any) -> Any:
         """Declare blobs that come from outside."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def is_external_input(self, blob: Any) -> bool:
         """Whether the blob comes from outside."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def BlobIsDefined(self, blob: Any) -> bool:
         """Whether the blob exists by the end of the net."""
-        raise NotImplementedError
 
     def input_record(self) -> Any:
         """The record of the inputs, or None."""
