@@ -99,11 +99,6 @@ class Workspace:
             raise error.with_where(f"FeedBlob('{name}')") from None
         self.create_blob(name).feed(array)
 
-    def feed_shared(self, name: str, array: Array) -> None:
-        """Make a blob hold `array` itself, without a copy."""
-        self.create_blob(name).tensor().array = array
-        self.create_blob(name).changed()
-
     def fetch(self, name: str) -> Any:
         """A copy of what a blob holds; an object that is no tensor is returned as it is.
 

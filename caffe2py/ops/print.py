@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -66,10 +67,10 @@ def tensor_text(name: str, array: Array, limit: int) -> str:
     return f"Tensor {name} of type {_TYPE_NAMES[array.dtype.name]}. Dims: ({dims}): {values}"
 
 
-def _value_text(value: object) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
-    return f"{value:g}" if isinstance(value, np.floating) else str(int(value))  # type: ignore[call-overload]
+    return f"{value:g}" if isinstance(value, np.floating) else str(int(value))
 
 
 def _infer_print(query: Query) -> Sequence[TensorType]:

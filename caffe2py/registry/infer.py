@@ -43,15 +43,6 @@ def same_as(index: int) -> Rule:
     return rule
 
 
-def each(*rules: Rule) -> Rule:
-    """The k-th output is the first result of the k-th rule."""
-
-    def rule(query: Query) -> Sequence[TensorType]:
-        return [r(query)[0] for r in rules[: query.outputs]]
-
-    return rule
-
-
 def fixed(dtype: Any, shape: tuple[int | None, ...] | None = ()) -> Rule:
     """Every output has this type and shape, a scalar by default."""
 

@@ -38,11 +38,6 @@ from caffe2py.tensor.types import UNKNOWN, TensorType
 
 DEFAULT_ENGINE = ""
 
-#: Engines of the real Caffe2 that ask for another implementation of the same mathematics.
-IGNORED_ENGINES = frozenset(
-    {"CUDNN", "NNPACK", "EIGEN", "DEPTHWISE_3x3", "CHANNELWISE_3D", "DEFAULT"}
-)
-
 
 @dataclass(frozen=True)
 class Kernel:

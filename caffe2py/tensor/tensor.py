@@ -124,10 +124,6 @@ class Tensor:
         """Go back to the shape, dtype and place of a `storage()`."""
         self.array, self._capacity = storage
 
-    def assign(self, array: Array) -> None:
-        """Copy `array` in."""
-        self.resize(array.shape, array.dtype)[...] = array
-
     def __repr__(self) -> str:
         return f"Tensor({dtype_name(self.array.dtype)}{list(self.array.shape)})"
 

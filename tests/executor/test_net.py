@@ -17,10 +17,12 @@ from caffe2py.errors import (
     NetError,
     ShapeError,
     UnknownOperatorError,
+    UsageError,
 )
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
+from caffe2py.tensor.memory import memory_budget
 
 
 def op(type_, inputs, outputs, **args):
@@ -314,3 +316,9 @@ def test_two_fixed_outputs_in_one_blob_are_refused(workspace):
     workspace.feed("x", rows(2))
     with pytest.raises(InplaceError, match="two outputs of Dropout are both 'd'"):
         workspace.run_operator_once(op("Dropout", "x", "d d", is_test=0))
+
+
+def test_a_budget_that_is_no_number_is_named(monkeypatch):
+    monkeypatch.setenv("CAFFE2PY_MAX_MEMORY", "1e9")
+    with pytest.raises(UsageError, match="CAFFE2PY_MAX_MEMORY is '1e9'; expected a number"):
+        memory_budget.__wrapped__()
