@@ -1,0 +1,543 @@
+"""Lengths and what follows from them: offsets, ids, ranges, and which row goes where.
+
+Packing, padding and repeating are all the same copy of rows; a map says for each row of the result
+which row it is, or which padding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from caffe2py.errors import Error, ShapeError, ValueRangeError
+from caffe2py.kernels.callback import launch_python
+from caffe2py.kernels.copy import bits
+from caffe2py.kernels.jit import kernel
+from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.tensor import Array
+from caffe2py.tensor.types import STRING, shape_text
+
+_LAST_STATUS = 2**31 - 1
+
+
+def _status(place: Any) -> Any:
+    return min(place + 1, _LAST_STATUS)
+
+
+def negative_length(lengths: Array) -> Callable[[int], Error]:
+    """What a status means for kernels that refuse a negative length."""
+
+    def explain(status: int) -> Error:
+        return ValueRangeError(f"lengths[{status - 1}] is {int(lengths[status - 1])}")
+
+    return explain
+
+
+# ---------------------------------------------------------------- lengths to something else
+
+
+@kernel()
+def _expand(lengths: Any, places: bool, y: Any) -> None:
+    """Number of the segment, or place in it, for each row."""
+    k = 0
+    for s in range(lengths.size):
+        for j in range(lengths[s]):
+            y[k] = j if places else s
+            k += 1
+
+
+def launch_expand_lengths(lengths: Array, y: Array, *, places: bool = False) -> Launch:
+    """y = s for each row of segment s, or its place in the segment; lengths must add up to y."""
+    if y.size != int(lengths.sum(dtype=np.int64)) or lengths.min(initial=0) < 0:
+        raise ShapeError(f"lengths do not add up to {shape_text(y.shape)}")
+    return _expand(lengths, places, y)
+
+
+@kernel()
+def _weights(lengths: Any, power: float, y: Any) -> None:
+    k = 0
+    for s in range(lengths.size):
+        value = y.dtype.type(1 / math.pow(float(lengths[s]), power)) if lengths[s] > 0 else 0
+        for _ in range(lengths[s]):
+            y[k] = value
+            k += 1
+
+
+def launch_weights(lengths: Array, power: float, y: Array) -> Launch:
+    """y = 1 / lengths[s] ** power for each row of segment s; lengths must add up to y."""
+    if y.size != int(lengths.sum(dtype=np.int64)) or lengths.min(initial=0) < 0:
+        raise ShapeError(f"lengths do not add up to {shape_text(y.shape)}")
+    return _weights(lengths, float(power), y)
+
+
+@kernel()
+def _offsets(lengths: Any, y: Any) -> Any:
+    total = 0
+    for s in range(lengths.size):
+        if lengths[s] < 0:
+            return _status(s)
+        y[s] = total
+        total += lengths[s]
+    for s in range(lengths.size, y.size):
+        y[s] = total
+    return 0
+
+
+def launch_offsets(lengths: Array, y: Array) -> Launch:
+    """y[s] = the sum of the lengths before s; y may have one element more, the whole sum."""
+    if not lengths.size <= y.size <= lengths.size + 1:
+        raise ShapeError(f"no offsets {shape_text(y.shape)} of {lengths.size} lengths")
+    return _offsets(lengths, y, explain=negative_length(lengths))
+
+
+@kernel()
+def _ranges(lengths: Any, y: Any) -> Any:
+    total = 0
+    for s in range(lengths.size):
+        if lengths[s] < 0:
+            return _status(s)
+        y[s, 0] = total
+        y[s, 1] = lengths[s]
+        total += lengths[s]
+    return 0
+
+
+def launch_ranges(lengths: Array, y: Array) -> Launch:
+    """y[s] = (the sum of the lengths before s, lengths[s])."""
+    if y.shape != (lengths.size, 2):
+        raise ShapeError(f"no ranges {shape_text(y.shape)} of {lengths.size} lengths")
+    return _ranges(lengths, y, explain=negative_length(lengths))
+
+
+@kernel()
+def _common_shape(lengths: Any, y: Any) -> Any:
+    for s in range(lengths.size):
+        if lengths[s] != lengths[0]:
+            return _status(s)
+    y[0] = lengths.size
+    y[1] = lengths[0]
+    return 0
+
+
+def launch_common_shape(lengths: Array, y: Array) -> Launch:
+    """y = (number of lengths, the length that all of them are); there must be some."""
+
+    def explain(status: int) -> Error:
+        return ValueRangeError(
+            f"lengths must all be the same: lengths[0] is {int(lengths[0])}, "
+            f"lengths[{status - 1}] is {int(lengths[status - 1])}"
+        )
+
+    return _common_shape(lengths, y, explain=explain)
+
+
+@kernel()
+def _split(lengths: Any, parts: int, y: Any) -> Any:
+    for s in range(lengths.size):
+        if lengths[s] < 0:
+            return _status(s)
+        for j in range(parts):
+            y[s * parts + j] = lengths[s] // parts + (1 if j < lengths[s] % parts else 0)
+    return 0
+
+
+def launch_split_lengths(lengths: Array, parts: int, y: Array) -> Launch:
+    """y[s * parts + j] = the j-th of `parts` almost equal parts of lengths[s], larger first."""
+    return _split(lengths, parts, y, explain=negative_length(lengths))
+
+
+@kernel()
+def _masked(lengths: Any, mask: Any, y: Any) -> Any:
+    k = 0
+    for s in range(lengths.size):
+        if lengths[s] < 0 or lengths[s] > mask.size - k:
+            return 1
+        y[s] = 0
+        for _ in range(lengths[s]):
+            y[s] += 1 if mask[k] else 0
+            k += 1
+    return 0 if k == mask.size else 1
+
+
+def launch_masked_lengths(lengths: Array, mask: Array, y: Array) -> Launch:
+    """y[s] = how many elements of the mask are true in segment s."""
+
+    def explain(_status: int) -> Error:
+        if lengths.min(initial=0) < 0:
+            return ValueRangeError(f"lengths[{lengths.argmin()}] is {lengths.min()}")
+        total = int(lengths.sum(dtype=np.int64))
+        return ValueRangeError(f"the sum of lengths is {total}, but the mask has {mask.size}")
+
+    return _masked(lengths, mask, y, explain=explain)
+
+
+# ---------------------------------------------------------------- segment ids to something else
+
+
+@kernel()
+def _ids_to_ranges(ids: Any, y: Any) -> Any:
+    """Start and length for each id; both 0 behind the last one."""
+    for s in range(y.shape[0]):
+        y[s, 0] = 0
+        y[s, 1] = 0
+    done = 0  # how many segments have a start
+    for i in range(ids.size):
+        found = np.int64(ids[i])
+        if found < done - 1 or found < 0 or found >= y.shape[0]:
+            return _status(i)
+        while done <= found:
+            y[done, 0] = i
+            done += 1
+        y[found, 1] += 1
+    return 0
+
+
+@kernel()
+def _ids_to_lengths(ids: Any, y: Any) -> Any:
+    for s in range(y.size):
+        y[s] = 0
+    last: Any = np.int64(0)
+    for i in range(ids.size):
+        found = np.int64(ids[i])
+        if found < last or found >= y.size:
+            return _status(i)
+        y[found] += 1
+        last = found
+    return 0
+
+
+def launch_from_ids(ids: Array, y: Array) -> Launch:
+    """y[s] = how many ids are s; for a y of two columns where they begin, and how many they are."""
+
+    def explain(status: int) -> Error:
+        before = f" follows {int(ids[status - 2])}" if status > 1 else ""
+        return ValueRangeError(
+            f"segment id {int(ids[status - 1])} at position {status - 1}{before}; ids must be "
+            f"sorted, from 0 to {y.shape[0] - 1}"
+        )
+
+    return (_ids_to_ranges if y.ndim == 2 else _ids_to_lengths)(ids, y, explain=explain)
+
+
+# ---------------------------------------------------------------- rows by a map
+
+
+@kernel()
+def _take(x: Any, rows: Any, pads: Any, y: Any) -> None:
+    for k in range(rows.size):
+        target = y[k]
+        source = x[rows[k]] if rows[k] >= 0 else pads[-1 - rows[k]]
+        for i in range(y.shape[1]):
+            target[i] = source[i]
+
+
+def launch_take(x: Array, rows: Array, pads: Array, y: Array) -> Launch:
+    """y[k] = x[rows[k]], or pads[-1 - rows[k]] for a negative row; matrices of any type.
+
+    The int64 `rows` may be made by a launch before; they must be in range.
+    """
+    fits = x.shape[1] == pads.shape[1] == y.shape[1] and rows.size == y.shape[0]
+    if not fits or not x.dtype == pads.dtype == y.dtype:
+        raise ShapeError(f"no {shape_text(y.shape)} of rows {shape_text(x.shape)}")
+    if x.dtype != STRING:
+        return _take(bits(x), rows.reshape(-1), bits(pads), bits(y))
+
+    def assign() -> None:
+        y[...] = np.concatenate([pads[::-1], x])[rows.reshape(-1) + len(pads)]
+
+    return launch_python(assign)
+
+
+def padding(call: Call, like: Array, value: float = 0) -> Array:
+    """One row of padding for the matrix `like`: the value, or empty strings."""
+    row = call.scratch((1, like.shape[1]), like.dtype)
+    if like.dtype == STRING:
+        row[...] = b""
+    else:
+        row[...] = np.trunc(value) if like.dtype.kind in "iu" else value
+    return row
+
+
+@kernel()
+def _map_padded(
+    lengths: Any, count: int, most: int, clip: bool, by_segment: int, by_place: int, rows: Any
+) -> Any:
+    """rows[s * by_segment + j * by_place] = the j-th row of segment s, -1 behind its end."""
+    k: Any = 0
+    for s in range(lengths.size):
+        length = np.int64(lengths[s])
+        if length < 0 or length > count - k or (length > most and not clip):
+            return _status(s)
+        for j in range(most):
+            rows[s * by_segment + j * by_place] = k + j if j < length else -1
+        k += length
+    return 0 if k == count else _status(lengths.size)
+
+
+def launch_map_padded(
+    lengths: Array, count: int, most: int, rows: Array, *, clip: bool, places_first: bool = False
+) -> Launch:
+    """Map of `count` rows to segments of `most` rows each: padded with -1, cut where `clip`.
+
+    rows is (segments, most) or, with places_first, (most, segments). ValueRangeError (at run time)
+    for a negative length, one above `most` without `clip`, or a sum that is not `count`.
+    """
+    segments = lengths.size
+    if rows.size != segments * most:
+        raise ShapeError(f"no map {shape_text(rows.shape)} of {segments} times {most} rows")
+
+    def explain(status: int) -> Error:
+        total = int(lengths.sum(dtype=np.int64))
+        length = int(lengths[status - 1]) if status <= segments else 0
+        if lengths.min(initial=0) >= 0 and total != count:
+            return ValueRangeError(f"the sum of lengths is {total}, but there are {count} rows")
+        return ValueRangeError(f"lengths[{status - 1}] is {length}; expected 0 to {most}")
+
+    steps = (1, segments) if places_first else (most, 1)
+    return _map_padded(lengths, count, most, clip, *steps, rows.reshape(-1), explain=explain)
+
+
+@kernel()
+def _map_packed(lengths: Any, most: int, by_segment: int, by_place: int, rows: Any) -> None:
+    k = 0
+    for s in range(lengths.size):
+        length: Any = min(np.int64(lengths[s]), most)
+        for j in range(length):
+            rows[k] = s * by_segment + j * by_place
+            k += 1
+
+
+def launch_map_packed(
+    lengths: Array, most: int, rows: Array, *, places_first: bool = False
+) -> Launch:
+    """The way back: which rows of the padded segments there are; lengths are cut at `most`."""
+    if rows.size != int(np.clip(lengths, None, most).sum(dtype=np.int64)):
+        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
+    steps = (1, lengths.size) if places_first else (most, 1)
+    return _map_packed(lengths, most, *steps, rows)
+
+
+@kernel()
+def _map_reversed(lengths: Any, rows: Any) -> Any:
+    for s in range(lengths.size):
+        if lengths[s] > rows.shape[0] or lengths[s] < 0:
+            return _status(s)
+        for j in range(rows.shape[0]):
+            from_ = lengths[s] - 1 - j if j < lengths[s] else j
+            rows[j, s] = from_ * rows.shape[1] + s
+    return 0
+
+
+def launch_map_reversed(lengths: Array, rows: Array) -> Launch:
+    """rows[j, s]: the first lengths[s] places of column s in reverse order, then the rest."""
+
+    def explain(status: int) -> Error:
+        return ValueRangeError(
+            f"lengths[{status - 1}] is {int(lengths[status - 1])}; expected 0 to {rows.shape[0]}"
+        )
+
+    return _map_reversed(lengths, rows, explain=explain)
+
+
+@kernel()
+def _map_between(lengths: Any, start: int, end: int, rows: Any) -> None:
+    """Each segment with `start` rows -1 before it and `end` rows -2 after it."""
+    k = 0
+    at = 0
+    for s in range(lengths.size):
+        for _ in range(start):
+            rows[k] = -1
+            k += 1
+        for _ in range(lengths[s]):
+            rows[k] = at
+            k += 1
+            at += 1
+        for _ in range(end):
+            rows[k] = -2
+            k += 1
+
+
+def launch_map_between(lengths: Array, start: int, end: int, rows: Array) -> Launch:
+    """Map of segments to ones with `start` rows of padding before and `end` after each."""
+    total = int(lengths.sum(dtype=np.int64)) + (start + end) * lengths.size
+    if rows.size != total or lengths.min(initial=0) < 0:
+        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
+    return _map_between(lengths, start, end, rows)
+
+
+@kernel()
+def _map_inner(lengths: Any, start: int, end: int, rows: Any) -> None:
+    k = 0
+    at = 0
+    for s in range(lengths.size):
+        for j in range(start, lengths[s] - end):
+            rows[k] = at + j
+            k += 1
+        at += lengths[s]
+
+
+def launch_map_inner(lengths: Array, start: int, end: int, rows: Array) -> Launch:
+    """Map of segments to what is left without `start` rows before and `end` after."""
+    total = int(lengths.sum(dtype=np.int64)) - (start + end) * lengths.size
+    if rows.size != total or lengths.min(initial=start + end) < start + end:
+        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
+    return _map_inner(lengths, start, end, rows)
+
+
+@kernel()
+def _sum_padding(x: Any, lengths: Any, start: int, end: int, before: Any, after: Any) -> Any:
+    """before += the first rows of each segment, after += the last; they may be one array."""
+    for i in range(x.shape[1]):
+        before[i] = 0
+        after[i] = 0
+    at: Any = 0
+    for s in range(lengths.size):
+        length = np.int64(lengths[s])
+        if length < start + end or length > x.shape[0] - at:
+            return _status(s)
+        for j in range(start):
+            for i in range(x.shape[1]):
+                before[i] += x[at + j, i]
+        for j in range(length - end, length):
+            for i in range(x.shape[1]):
+                after[i] += x[at + j, i]
+        at += length
+    return 0 if at == x.shape[0] else _status(lengths.size)
+
+
+def launch_sum_padding(
+    x: Array, lengths: Array, start: int, end: int, before: Array, after: Array
+) -> Launch:
+    """Sums of the first `start` rows of all segments, and of the last `end`; of both if one array.
+
+    ValueRangeError (at run time) for a segment that is shorter, or lengths that do not add up.
+    """
+
+    def explain(status: int) -> Error:
+        total = int(lengths.sum(dtype=np.int64))
+        if status <= lengths.size and lengths[status - 1] < start + end:
+            return ValueRangeError(
+                f"lengths[{status - 1}] is {int(lengths[status - 1])}, less than its padding"
+            )
+        return ValueRangeError(f"the sum of lengths is {total}, but there are {x.shape[0]} rows")
+
+    both = before.reshape(-1), after.reshape(-1)
+    return _sum_padding(x, lengths, start, end, *both, explain=explain)
+
+
+@kernel()
+def _map_ranges(starts: Any, lengths: Any, rows: Any) -> None:
+    k = 0
+    for r in range(starts.size):
+        for j in range(lengths[r]):
+            rows[k] = starts[r] + j
+            k += 1
+
+
+def launch_map_ranges(starts: Array, lengths: Array, rows: Array) -> Launch:
+    """rows = starts[r], starts[r] + 1, ..., lengths[r] of them, for each r."""
+    if rows.size != int(lengths.sum(dtype=np.int64)) or lengths.min(initial=0) < 0:
+        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
+    return _map_ranges(starts, lengths, rows)
+
+
+@kernel()
+def _map_empty(lengths: Any, rows: Any) -> None:
+    k = 0
+    at = 0
+    for s in range(lengths.size):
+        for _ in range(lengths[s]):
+            rows[k] = at
+            k += 1
+            at += 1
+        if lengths[s] == 0:
+            rows[k] = -1
+            k += 1
+
+
+@kernel()
+def _at_least_one(lengths: Any, y: Any) -> None:
+    for s in range(lengths.size):
+        y[s] = lengths[s] if lengths[s] != 0 else 1
+
+
+def launch_map_empty(lengths: Array, rows: Array) -> Launch:
+    """Map of segments to ones where an empty segment has one row of padding."""
+    if rows.size != int(np.where(lengths, lengths, 1).sum()) or lengths.min(initial=0) < 0:
+        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
+    return _map_empty(lengths, rows)
+
+
+def launch_at_least_one(lengths: Array, y: Array) -> Launch:
+    """y = lengths, with 1 for 0."""
+    return _at_least_one(lengths, y)
+
+
+@kernel()
+def _add(lengths: Any, step: int, y: Any) -> None:
+    for s in range(lengths.size):
+        y[s] = lengths[s] + step
+
+
+def launch_add(lengths: Array, step: int, y: Array) -> Launch:
+    """y = lengths + step."""
+    return _add(lengths, step, y)
+
+
+# ---------------------------------------------------------------- the largest of each segment
+
+
+@kernel()
+def _top(x: Any, offsets: Any, y: Any, indices: Any) -> None:
+    """Insertion into the ones found so far, which are few."""
+    wanted = y.shape[1]
+    for s in range(y.shape[0]):
+        found = 0
+        for p in range(offsets[s], offsets[s + 1]):
+            value = x[p]
+            at = found
+            while at > 0 and (
+                value > y[s, at - 1] or (value == value) > (y[s, at - 1] == y[s, at - 1])
+            ):
+                at -= 1
+            if at == wanted:
+                continue
+            found = min(found + 1, wanted)
+            for k in range(found - 1, at, -1):
+                y[s, k] = y[s, k - 1]
+                indices[s, k] = indices[s, k - 1]
+            y[s, at] = value
+            indices[s, at] = p - offsets[s]
+        for k in range(found, wanted):
+            y[s, k] = 0
+            indices[s, k] = -1
+
+
+def launch_segment_top(x: Array, offsets: Array, y: Array, indices: Array) -> Launch:
+    """The largest elements of each segment in order, with their places in it; then 0 and -1.
+
+    Of equal elements the first comes first; NaN come last.
+    """
+    if y.shape[0] != offsets.size - 1 or y.shape != indices.shape:
+        raise ShapeError(f"no {shape_text(y.shape)} of {offsets.size - 1} segments")
+    return _top(x.reshape(-1), offsets, y, indices)
+
+
+@kernel()
+def _top_gradient(dy: Any, indices: Any, offsets: Any, dx: Any) -> None:
+    for i in range(dx.size):
+        dx[i] = 0
+    for s in range(dy.shape[0]):
+        for k in range(dy.shape[1]):
+            if 0 <= indices[s, k] < offsets[s + 1] - offsets[s]:
+                dx[offsets[s] + indices[s, k]] = dy[s, k]
+
+
+def launch_segment_top_gradient(dy: Array, indices: Array, offsets: Array, dx: Array) -> Launch:
+    """dx = dy at the places of each segment that indices name, 0 elsewhere; others are left out."""
+    if dy.shape[0] != offsets.size - 1 or dy.shape != indices.shape:
+        raise ShapeError(f"no {shape_text(dy.shape)} of {offsets.size - 1} segments")
+    return _top_gradient(dy, indices, offsets, dx)

@@ -1,0 +1,425 @@
+"""Segments of rows: walks over them, what each segment is reduced to, and the way back.
+
+A walk says which rows belong together: the next `lengths[s]` ones, or those whose id is s. Every
+walk becomes the same arrays first: `offsets`, where each segment begins, and perhaps `order`, which
+rows come one after the other. So there is one loop for each reducer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from caffe2py.errors import Error, ShapeError, ValueRangeError
+from caffe2py.kernels.convert import launch_convert
+from caffe2py.kernels.index import launch_check, launch_gather
+from caffe2py.kernels.jit import kernel
+from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.tensor import Array
+from caffe2py.tensor.types import shape_text
+
+_LAST_STATUS = 2**31 - 1
+
+#: Where the weight of a row comes from: there is none, its item's own, that of its place in the
+#: segment.
+PLAIN, BY_ITEM, BY_PLACE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Segment s holds the items order[offsets[s]] up to order[offsets[s + 1] - 1].
+
+    Without an order the items lie one after the other. `launches` fill both arrays and check them.
+    """
+
+    launches: tuple[Launch, ...]
+    offsets: Array
+    order: Array | None = None
+
+    @property
+    def count(self) -> int:
+        """How many segments there are."""
+        return int(self.offsets.size) - 1
+
+
+def _status(place: Any) -> Any:
+    return min(place + 1, _LAST_STATUS)
+
+
+# ---------------------------------------------------------------- walks
+
+
+@kernel()
+def _walk_lengths(lengths: Any, count: int, offsets: Any) -> Any:
+    total = 0
+    for s in range(lengths.size):
+        offsets[s] = total
+        if lengths[s] < 0 or lengths[s] > count - total:
+            return _status(s)
+        total += lengths[s]
+    offsets[lengths.size] = total
+    return 0 if total == count else _status(lengths.size)
+
+
+@kernel()
+def _walk_sorted(ids: Any, offsets: Any) -> Any:
+    last: Any = -1
+    for i in range(ids.size):
+        s = np.int64(ids[i])
+        if s != last or i == 0:
+            if s != last + 1 or s + 1 >= offsets.size:
+                return _status(i)
+            offsets[s] = i
+            last = s
+    if last + 2 != offsets.size:
+        return _status(ids.size)
+    offsets[last + 1] = ids.size
+    return 0
+
+
+@kernel()
+def _walk_unsorted(ids: Any, offsets: Any, order: Any) -> Any:
+    """Counting sort: stable, so that sums go in the order of the items."""
+    segments = offsets.size - 1
+    for s in range(segments + 1):
+        offsets[s] = 0
+    for i in range(ids.size):
+        if not 0 <= ids[i] < segments:
+            return _status(i)
+        offsets[ids[i] + 1] += 1
+    for s in range(segments):
+        offsets[s + 1] += offsets[s]
+    for i in range(ids.size):
+        order[offsets[ids[i]]] = i
+        offsets[ids[i]] += 1
+    for s in range(segments, 0, -1):
+        offsets[s] = offsets[s - 1]
+    offsets[0] = 0
+    return 0
+
+
+def walk_lengths(call: Call, lengths: Array, count: int, what: str = "rows") -> Walk:
+    """Segments of the next lengths[s] items each, of `count` items in all.
+
+    ValueRangeError (at run time) for a negative length, or if their sum is not `count`.
+    """
+    offsets = call.scratch((lengths.size + 1,), np.int64)
+
+    def explain(status: int) -> Error:
+        if lengths.min(initial=0) < 0:
+            return ValueRangeError(f"lengths[{lengths.argmin()}] is {lengths.min()}")
+        total = int(lengths.sum(dtype=np.int64))
+        return ValueRangeError(f"the sum of lengths is {total}, but there are {count} {what}")
+
+    return Walk((_walk_lengths(lengths, count, offsets, explain=explain),), offsets)
+
+
+def walk_sorted(call: Call, ids: Array, segments: int) -> Walk:
+    """Segments of items with equal ids; these begin with 0 and grow by 1, up to segments - 1.
+
+    ValueRangeError (at run time) for other ids.
+    """
+    offsets = call.scratch((segments + 1,), np.int64)
+
+    def explain(status: int) -> Error:
+        if status - 1 == ids.size:
+            return ValueRangeError(f"segment ids end before {segments - 1}, the last segment")
+        before = int(ids[status - 2]) if status > 1 else -1
+        return ValueRangeError(
+            f"segment id {int(ids[status - 1])} at position {status - 1} follows {before}: ids "
+            f"must be sorted, begin with 0 and leave out none of 0 to {segments - 1}"
+        )
+
+    return Walk((_walk_sorted(ids, offsets, explain=explain),), offsets)
+
+
+def walk_unsorted(call: Call, ids: Array, segments: int) -> Walk:
+    """Segments of items with equal ids, in any order; some may be empty.
+
+    ValueRangeError (at run time) for ids outside of [0, segments).
+    """
+    offsets = call.scratch((segments + 1,), np.int64)
+    order = call.scratch((ids.size,), np.int64)
+
+    def explain(status: int) -> Error:
+        return ValueRangeError(
+            f"segment id {int(ids[status - 1])} at position {status - 1} is out of range; "
+            f"expected 0 to {segments - 1}"
+        )
+
+    return Walk((_walk_unsorted(ids, offsets, order, explain=explain),), offsets, order)
+
+
+# ---------------------------------------------------------------- reducers
+
+
+@kernel("contract")
+def _sums(
+    x: Any,
+    indices: Any,
+    gathered: bool,
+    order: Any,
+    ordered: bool,
+    offsets: Any,
+    weights: Any,
+    weighting: int,
+    mean: bool,
+    y: Any,
+) -> None:
+    """y[s] = the sum of the rows of segment s, perhaps weighted, perhaps divided by their number"""
+    for s in range(y.shape[0]):
+        target = y[s]
+        first, last = offsets[s], offsets[s + 1]
+        for i in range(y.shape[1]):
+            target[i] = 0
+        for p in range(first, last):
+            item = order[p] if ordered else p
+            source = x[indices[item] if gathered else item]
+            if weighting == PLAIN:
+                for i in range(y.shape[1]):
+                    target[i] += source[i]
+            else:
+                weight = weights[item if weighting == BY_ITEM else p - first]
+                for i in range(y.shape[1]):
+                    target[i] += weight * source[i]
+        if mean and last - first > 1:
+            for i in range(y.shape[1]):
+                target[i] = target[i] / y.dtype.type(last - first)
+
+
+@kernel()
+def _maxima(
+    x: Any, indices: Any, gathered: bool, order: Any, ordered: bool, offsets: Any, y: Any
+) -> None:
+    for s in range(y.shape[0]):
+        target = y[s]
+        first = offsets[s]
+        for i in range(y.shape[1]):
+            target[i] = 0
+        for p in range(first, offsets[s + 1]):
+            item = order[p] if ordered else p
+            source = x[indices[item] if gathered else item]
+            for i in range(y.shape[1]):
+                target[i] = source[i] if p == first or source[i] > target[i] else target[i]
+
+
+@kernel()
+def _log_sums(x: Any, offsets: Any, mean: bool, tops: Any, y: Any) -> None:
+    """Exponentials relative to the largest of a segment, so that none overflows."""
+    for s in range(y.shape[0]):
+        target = y[s]
+        first, last = offsets[s], offsets[s + 1]
+        for i in range(y.shape[1]):
+            target[i] = 0
+        for p in range(first, last):
+            for i in range(y.shape[1]):
+                tops[i] = x[p, i] if p == first or x[p, i] > tops[i] else tops[i]
+        for p in range(first, last):
+            for i in range(y.shape[1]):
+                target[i] += math.exp(x[p, i] - tops[i])
+        count = y.dtype.type(last - first if mean else 1)
+        for i in range(y.shape[1]):
+            if last > first:
+                finite = tops[i] - tops[i] == 0
+                target[i] = tops[i] + math.log(target[i] / count) if finite else tops[i]
+
+
+# ---------------------------------------------------------------- the way back
+
+
+@kernel()
+def _spread(
+    dy: Any,
+    order: Any,
+    ordered: bool,
+    offsets: Any,
+    weights: Any,
+    weighting: int,
+    mean: bool,
+    dx: Any,
+) -> None:
+    for s in range(dy.shape[0]):
+        first, last = offsets[s], offsets[s + 1]
+        source = dy[s]
+        for p in range(first, last):
+            item = order[p] if ordered else p
+            target = dx[item]
+            if weighting == BY_ITEM:
+                weight = weights[item]
+                for i in range(dx.shape[1]):
+                    target[i] = weight * source[i]
+            elif mean:
+                for i in range(dx.shape[1]):
+                    target[i] = source[i] / dx.dtype.type(last - first)
+            else:
+                for i in range(dx.shape[1]):
+                    target[i] = source[i]
+
+
+@kernel()
+def _spread_to_equal(x: Any, y: Any, dy: Any, offsets: Any, dx: Any) -> None:
+    for s in range(dy.shape[0]):
+        for p in range(offsets[s], offsets[s + 1]):
+            for i in range(dx.shape[1]):
+                dx[p, i] = dy[s, i] if x[p, i] == y[s, i] else 0
+
+
+@kernel()
+def _spread_exponentials(x: Any, y: Any, dy: Any, offsets: Any, mean: bool, dx: Any) -> None:
+    for s in range(dy.shape[0]):
+        count = dx.dtype.type(offsets[s + 1] - offsets[s] if mean else 1)
+        for p in range(offsets[s], offsets[s + 1]):
+            for i in range(dx.shape[1]):
+                # equal ones may be infinite, and their difference none
+                equal = x[p, i] == y[s, i]
+                factor = dx.dtype.type(1) if equal else math.exp(x[p, i] - y[s, i])
+                dx[p, i] = dy[s, i] * factor / count
+
+
+@kernel("reassoc", "contract")
+def _dots(x: Any, indices: Any, gathered: bool, dy: Any, offsets: Any, dweights: Any) -> None:
+    for s in range(dy.shape[0]):
+        for p in range(offsets[s], offsets[s + 1]):
+            source = x[indices[p] if gathered else p]
+            total = x.dtype.type(0)
+            for i in range(dy.shape[1]):
+                total += source[i] * dy[s, i]
+            dweights[p] = total
+
+
+# ---------------------------------------------------------------- launches
+
+
+def by_row(x: Array) -> Array:
+    """x as a matrix whose rows are x[0], x[1], ..."""
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+def _rows(
+    call: Call, data: Array, indices: Array | None
+) -> tuple[list[Launch], Array, Array | None]:
+    """The data as a matrix of float32 or float64, with the indices that are still to be looked up.
+
+    Indices are checked here, float16 is gathered and widened.
+    """
+    x = by_row(data)
+    if x.dtype != np.float16:
+        return ([] if indices is None else [launch_check(indices, x.shape[0])]), x, indices
+    launches: list[Launch] = []
+    if indices is not None:
+        taken = call.scratch((indices.size, x.shape[1]), x.dtype)
+        three = (1, *x.shape), (1, *taken.shape)
+        launches.append(launch_gather(x.reshape(three[0]), indices, taken.reshape(three[1])))
+        x = taken
+    wide = call.scratch(x.shape, np.float32)
+    return [*launches, *launch_convert(call, x, wide)], wide, None
+
+
+def _lookup(walk: Walk, indices: Array | None) -> tuple[Array, bool, Array, bool, Array]:
+    """Indices and order as kernels take them, each with whether it is there."""
+    offsets = walk.offsets
+    some = (offsets, False) if indices is None else (indices, True)
+    order = (offsets, False) if walk.order is None else (walk.order, True)
+    return (*some, *order, offsets)
+
+
+def _require_rows(walk: Walk, rows: Array) -> None:
+    if rows.shape[0] != walk.count:
+        raise ShapeError(f"{shape_text(rows.shape)} for {walk.count} segments")
+
+
+def launch_segment_sum(
+    call: Call,
+    walk: Walk,
+    data: Array,
+    y: Array,
+    *,
+    indices: Array | None = None,
+    weights: Array | None = None,
+    weighting: int = PLAIN,
+    mean: bool = False,
+) -> list[Launch]:
+    """y[s] = the sum of data[i], or data[indices[i]], over the items i of segment s; 0 of none.
+
+    With BY_ITEM each is multiplied by weights[i], with BY_PLACE by weights[k], k = 0, 1, ...; with
+    `mean` the sum is divided by the number of items. float16 data is summed as float32.
+    ValueRangeError (at run time) for an index out of range. Weights for BY_PLACE must reach far
+    enough.
+    """
+    launches, x, indices = _rows(call, data, indices)
+    _require_rows(walk, y)
+    some = call.scratch((1,), y.dtype) if weights is None else weights.reshape(-1)
+    where = _lookup(walk, indices)
+    reduce = _sums(x, *where, some, weighting, mean, by_row(y))
+    return [*walk.launches, *launches, reduce]
+
+
+def launch_segment_max(
+    call: Call, walk: Walk, data: Array, y: Array, *, indices: Array | None = None
+) -> list[Launch]:
+    """y[s] = the largest of data[i], or data[indices[i]], over the items of segment s; 0 of none.
+
+    A NaN is passed over, except in the first item.
+    """
+    _require_rows(walk, y)
+    launches, x, indices = _rows(call, data, indices)
+    reduce = _maxima(x, *_lookup(walk, indices), by_row(y))
+    return [*walk.launches, *launches, reduce]
+
+
+def launch_segment_log_sum(
+    call: Call, walk: Walk, data: Array, y: Array, *, mean: bool
+) -> list[Launch]:
+    """y[s] = log of the sum (or mean) of exp(data[i]) over the items of segment s, in order."""
+    _require_rows(walk, y)
+    x = by_row(data)
+    tops = call.scratch((x.shape[1],), x.dtype)
+    return [*walk.launches, _log_sums(x, walk.offsets, mean, tops, by_row(y))]
+
+
+def launch_segment_spread(
+    call: Call,
+    walk: Walk,
+    dy: Array,
+    dx: Array,
+    *,
+    weights: Array | None = None,
+    mean: bool = False,
+) -> list[Launch]:
+    """dx[i] = dy[s] for each item i of segment s, times weights[i], or by the number of items."""
+    _require_rows(walk, dy)
+    some = call.scratch((1,), dy.dtype) if weights is None else weights.reshape(-1)
+    _, _, *where = _lookup(walk, None)
+    weighting = PLAIN if weights is None else BY_ITEM
+    return [*walk.launches, _spread(by_row(dy), *where, some, weighting, mean, by_row(dx))]
+
+
+def launch_segment_spread_equal(
+    walk: Walk, x: Array, y: Array, dy: Array, dx: Array
+) -> list[Launch]:
+    """dx[i] = dy[s] where x[i] = y[s], 0 elsewhere, for each item i of segment s."""
+    _require_rows(walk, dy)
+    arrays = (by_row(a) for a in (x, y, dy))
+    return [*walk.launches, _spread_to_equal(*arrays, walk.offsets, by_row(dx))]
+
+
+def launch_segment_spread_exp(
+    walk: Walk, x: Array, y: Array, dy: Array, dx: Array, *, mean: bool
+) -> list[Launch]:
+    """dx[i] = dy[s] * exp(x[i] - y[s]), by the number of items if `mean`."""
+    _require_rows(walk, dy)
+    arrays = (by_row(a) for a in (x, y, dy))
+    return [*walk.launches, _spread_exponentials(*arrays, walk.offsets, mean, by_row(dx))]
+
+
+def launch_segment_dots(
+    call: Call, walk: Walk, data: Array, dy: Array, dweights: Array, indices: Array | None
+) -> list[Launch]:
+    """dweights[i] = the dot product of dy[s] and data[i], or data[indices[i]]; walks in order."""
+    launches, x, indices = _rows(call, data, indices)
+    some, gathered, *_ = _lookup(walk, indices)
+    dots = _dots(x, some, gathered, by_row(dy), walk.offsets, dweights.reshape(-1))
+    return [*launches, dots]
