@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from caffe2py.errors import ShapeError
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.elementwise import (
+    FLOATS,
     NUMERIC,
     binary,
     divide_whole,
@@ -17,6 +18,7 @@ from caffe2py.kernels.elementwise import (
 from caffe2py.kernels.reduce import launch_sum
 from caffe2py.registry.broadcast import BROADCAST, aligned_shape
 from caffe2py.registry.context import Call, Launch
+from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import (
     Query,
     broadcast_shapes,
@@ -24,7 +26,7 @@ from caffe2py.registry.infer import (
     require_same_dtype,
 )
 from caffe2py.registry.operator import operator
-from caffe2py.registry.schema import InplaceRule
+from caffe2py.registry.schema import Arg, InplaceRule
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import Shape, TensorType, shape_text
 
@@ -297,6 +299,24 @@ _sum = operator(
 )
 
 
+_sum_int = operator(
+    "SumInt",
+    "inputs+ -> C",
+    infer=_infer_sum,
+    inplace={0: 0},
+    gradient=NotDifferentiable("it is meant for integers; Sum has a gradient"),
+    doc="""
+    C = inputs[0] + inputs[1] + ..., all of one shape and type: Sum without a gradient, for int32
+    and int64.
+    """,
+    example="""
+    inputs = [1, 2], [10, 20]
+    C = [11, 22]
+    """,
+)
+
+
+@_sum_int.cpu
 @_sum.cpu
 def _launch_sum_of_inputs(call: Call) -> list[Launch]:
     out = call.outputs[0]
@@ -308,6 +328,40 @@ def _launch_sum_of_inputs(call: Call) -> list[Launch]:
         launches.append(launch_map(_add, (total, term), out))
         total = out
     return launches
+
+
+def _infer_accumulate(query: Query) -> Sequence[TensorType]:
+    require_dtype(query, 0, *FLOATS)
+    return [query.inputs[0]]
+
+
+_accumulate = operator(
+    "Accumulate",
+    "input -> output",
+    infer=_infer_accumulate,
+    gradient=NotDifferentiable("its output depends on earlier runs"),
+    gamma=Arg(float, 1.0, "the share of the old output that stays"),
+    doc="""
+    output = input + `gamma` * output, where the old output counts as 0 if it is not there, or of
+    another type or shape than the input.
+    """,
+    example="""
+    input = [1, 2], in a net that runs twice
+    output = [2, 4]
+    """,
+)
+
+
+def _add_share(x, total, gamma):
+    return x + gamma * total
+
+
+@_accumulate.cpu
+def _launch_accumulate(call: Call) -> Launch:
+    x, total = call.inputs[0], call.outputs[0]
+    if call.is_new(0):
+        total.fill(0)
+    return launch_map(_add_share, (x, total), total, call.args.gamma)
 
 
 @elementwise(

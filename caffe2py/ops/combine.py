@@ -105,6 +105,65 @@ _extremum("Max", "largest", _larger, "[4, 5]")
 _extremum("Min", "smallest", _smaller, "[1, 2]")
 
 
+# ---------------------------------------------------------------- Mean
+
+
+def _infer_mean(query: Query) -> Sequence[TensorType]:
+    indices = range(len(query.inputs))
+    for index in indices:
+        require_dtype(query, index, *FLOATS)
+    common = TensorType(require_same_dtype(query, *indices), require_same_shape(query, *indices))
+    return [common] * query.outputs
+
+
+_mean = operator(
+    "Mean",
+    "inputs+ -> M",
+    infer=_infer_mean,
+    inplace={0: 0},
+    gradient="MeanGradient(dM) -> dinputs",
+    doc="M = (inputs[0] + inputs[1] + ...) / their number, all of one shape, element by element.",
+    example="""
+    inputs = [1, 5], [3, 2]
+    M = [2, 3.5]
+    """,
+)
+_mean_gradient = operator(
+    "MeanGradient",
+    "dM -> dinputs+",
+    infer=_infer_mean,
+    inplace={0: 0},
+    doc="dinputs[k] = dM / n for all n of them.",
+)
+
+
+def _added(a, b):
+    return a + b
+
+
+def _shared(x, share):
+    return x * share
+
+
+@_mean.cpu
+def _launch_mean(call: Call) -> list[Launch]:
+    out = call.outputs[0]
+    total, *rest = call.inputs
+    steps = []
+    for term in rest:
+        steps.append(launch_map(_added, (total, term), out))
+        total = out
+    return [*steps, launch_map(_shared, (total,), out, 1.0 / len(call.inputs))]
+
+
+@_mean_gradient.cpu
+def _launch_mean_gradient(call: Call) -> list[Launch]:
+    (dm,) = call.inputs
+    share = 1.0 / len(call.outputs)
+    # the first may lie where dM lies
+    return [launch_map(_shared, (dm,), dx, share) for dx in reversed(call.outputs)]
+
+
 # ---------------------------------------------------------------- WeightedSum
 
 ON_WEIGHTS = Arg(bool, False, "whether the weights get a gradient, too")

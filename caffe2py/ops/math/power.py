@@ -1,4 +1,4 @@
-"""Functions of one element from mathematics: absolute value, clipping, exponentials, powers."""
+"""Absolute values, limits, exponentials, powers."""
 
 from __future__ import annotations
 

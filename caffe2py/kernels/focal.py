@@ -1,0 +1,286 @@
+"""Loops of detection losses: of logits with few positives, of boxes. Sums are float64.
+
+Labels are checked here: status s > 0 means the one at place s - 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from caffe2py.errors import Error, ValueRangeError
+from caffe2py.kernels.jit import kernel
+from caffe2py.registry.context import Launch
+from caffe2py.tensor.tensor import Array
+
+_LAST_STATUS = 2**31 - 1
+
+#: A probability below this counts as this in logarithms; a count below _LEAST_COUNT as that.
+_TINY = float(np.finfo(np.float32).tiny)
+_LEAST_COUNT = 1e-5
+
+#: The label of what takes no part.
+_IGNORED = -1
+
+
+def _softplus(x):
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _sigmoid(x):
+    return 1.0 / (1.0 + math.exp(-x))
+
+
+def _explain_label(labels: Array, last: int) -> Callable[[int], Error]:
+    def explain(status: int) -> Error:
+        label = labels.reshape(-1)[status - 1]
+        return ValueRangeError(
+            f"label {label} at position {status - 1} is out of range: expected -1 (ignored) to "
+            f"{last}"
+        )
+
+    return explain
+
+
+# ---------------------------------------------------------------- sigmoid cross entropy
+
+
+@kernel()
+def _sigmoid_loss(x: Any, targets: Any, normalize: bool, scale: float, y: Any) -> None:
+    total = 0.0
+    count = 0.0
+    for i in range(x.size):
+        if targets[i] != _IGNORED:
+            total += _softplus(np.float64(x[i])) - x[i] * np.float64(targets[i])
+            count += 1.0
+    y[0] = scale * total / (max(count, _LEAST_COUNT) if normalize else 1.0)
+
+
+@kernel()
+def _sigmoid_loss_gradient(
+    x: Any, targets: Any, dy: Any, normalize: bool, scale: float, dx: Any
+) -> None:
+    count = 0.0
+    for i in range(x.size):
+        count += 0.0 if targets[i] == _IGNORED else 1.0
+    factor = scale * dy[0] / (max(count, _LEAST_COUNT) if normalize else 1.0)
+    for i in range(x.size):
+        if targets[i] == _IGNORED:
+            dx[i] = 0.0
+        else:
+            dx[i] = factor * (_sigmoid(np.float64(x[i])) - targets[i])
+
+
+def launch_sigmoid_loss(
+    x: Array, targets: Array, y: Array, *, normalize: bool, scale: float
+) -> Launch:
+    """y = scale * the sum (or mean) of the cross entropy of sigmoid(x) with targets of 0 and 1."""
+    return _sigmoid_loss(x.reshape(-1), targets.reshape(-1), normalize, float(scale), y.reshape(-1))
+
+
+def launch_sigmoid_loss_gradient(
+    x: Array, targets: Array, dy: Array, dx: Array, *, normalize: bool, scale: float
+) -> Launch:
+    """dx of launch_sigmoid_loss."""
+    flat = (a.reshape(-1) for a in (x, targets, dy))
+    return _sigmoid_loss_gradient(*flat, normalize, float(scale), dx.reshape(-1))
+
+
+# ---------------------------------------------------------------- sigmoid focal loss
+
+
+@kernel()
+def _sigmoid_focal(
+    x: Any, labels: Any, positives: Any, alpha: float, gamma: float, scale: float, y: Any
+) -> Any:
+    """x is (images, anchors, classes, pixels), labels (images, anchors, pixels)."""
+    images, anchors, classes, pixels = x.shape
+    total = 0.0
+    for a in range(images * anchors):
+        for s in range(pixels):
+            label = labels[a // anchors, a % anchors, s]
+            if label < _IGNORED or label > classes:
+                return min(a * pixels + s + 1, _LAST_STATUS)
+            if label == _IGNORED:
+                continue
+            for c in range(classes):
+                logit = np.float64(x[a // anchors, a % anchors, c, s])
+                p = _sigmoid(logit)
+                if label == c + 1:
+                    total -= alpha * (1.0 - p) ** gamma * math.log(max(p, _TINY))
+                else:
+                    total += (1.0 - alpha) * p**gamma * _softplus(logit)
+    y[0] = scale * total / max(np.float64(positives[0]), 1.0)
+    return 0
+
+
+@kernel()
+def _sigmoid_focal_gradient(
+    x: Any,
+    labels: Any,
+    positives: Any,
+    dy: Any,
+    alpha: float,
+    gamma: float,
+    scale: float,
+    dx: Any,
+) -> Any:
+    images, anchors, classes, pixels = x.shape
+    factor = scale * dy[0] / max(np.float64(positives[0]), 1.0)
+    for a in range(images * anchors):
+        for s in range(pixels):
+            label = labels[a // anchors, a % anchors, s]
+            if label < _IGNORED or label > classes:
+                return min(a * pixels + s + 1, _LAST_STATUS)
+            for c in range(classes):
+                logit = np.float64(x[a // anchors, a % anchors, c, s])
+                p = _sigmoid(logit)
+                slope = 0.0
+                if label == c + 1:
+                    inner = 1.0 - p - gamma * p * math.log(max(p, _TINY))
+                    slope = -alpha * (1.0 - p) ** gamma * inner
+                elif label != _IGNORED:
+                    inner = p + gamma * (1.0 - p) * _softplus(logit)
+                    slope = (1.0 - alpha) * p**gamma * inner
+                dx[a // anchors, a % anchors, c, s] = factor * slope
+    return 0
+
+
+def launch_sigmoid_focal(
+    x: Array, labels: Array, positives: Array, y: Array, *, alpha: float, gamma: float, scale: float
+) -> Launch:
+    """y = scale * the focal loss of logits (images, anchors, classes, pixels) / positives.
+
+    Label 0 is background, c + 1 the class c. ValueRangeError (at run time) for other labels.
+    """
+    explain = _explain_label(labels, x.shape[2])
+    numbers = (float(alpha), float(gamma), float(scale))
+    return _sigmoid_focal(
+        x, labels, positives.reshape(-1), *numbers, y.reshape(-1), explain=explain
+    )
+
+
+def launch_sigmoid_focal_gradient(
+    x: Array,
+    labels: Array,
+    positives: Array,
+    dy: Array,
+    dx: Array,
+    *,
+    alpha: float,
+    gamma: float,
+    scale: float,
+) -> Launch:
+    """dx of launch_sigmoid_focal."""
+    explain = _explain_label(labels, x.shape[2])
+    numbers = (float(alpha), float(gamma), float(scale))
+    ones = (positives.reshape(-1), dy.reshape(-1))
+    return _sigmoid_focal_gradient(x, labels, *ones, *numbers, dx, explain=explain)
+
+
+# ---------------------------------------------------------------- softmax focal loss
+
+
+@kernel()
+def _softmax_focal(
+    x: Any, labels: Any, positives: Any, alpha: float, gamma: float, scale: float, y: Any, p: Any
+) -> Any:
+    images, anchors, classes, pixels = x.shape
+    total = 0.0
+    for n in range(images):
+        for a in range(anchors):
+            for s in range(pixels):
+                top = x[n, a, 0, s]
+                for c in range(1, classes):
+                    top = max(top, x[n, a, c, s])
+                norm = 0.0
+                for c in range(classes):
+                    norm += math.exp(np.float64(x[n, a, c, s] - top))
+                for c in range(classes):
+                    p[n, a, c, s] = math.exp(np.float64(x[n, a, c, s] - top)) / norm
+                label = labels[n, a, s]
+                if label < _IGNORED or label >= classes:
+                    return min((n * anchors + a) * pixels + s + 1, _LAST_STATUS)
+                if label == _IGNORED:
+                    continue
+                own = np.float64(p[n, a, label, s])
+                weight = 1.0 - alpha if label == 0 else alpha
+                total -= weight * (1.0 - own) ** gamma * math.log(max(own, _TINY))
+    y[0] = scale * total / max(np.float64(positives[0]), 1.0)
+    return 0
+
+
+@kernel()
+def _softmax_focal_gradient(
+    p: Any,
+    labels: Any,
+    positives: Any,
+    dy: Any,
+    alpha: float,
+    gamma: float,
+    scale: float,
+    dx: Any,
+) -> Any:
+    images, anchors, classes, pixels = p.shape
+    factor = scale * dy[0] / max(np.float64(positives[0]), 1.0)
+    for n in range(images):
+        for a in range(anchors):
+            for s in range(pixels):
+                label = labels[n, a, s]
+                if label < _IGNORED or label >= classes:
+                    return min((n * anchors + a) * pixels + s + 1, _LAST_STATUS)
+                slope = 0.0
+                if label != _IGNORED:
+                    own = np.float64(p[n, a, label, s])
+                    rest = 1.0 - own
+                    weight = 1.0 - alpha if label == 0 else alpha
+                    slope = -(rest**gamma)
+                    if rest > 0.0 and gamma != 0.0:
+                        slope += gamma * rest ** (gamma - 1.0) * own * math.log(max(own, _TINY))
+                    slope *= weight * factor
+                for c in range(classes):
+                    one = 1.0 if c == label else 0.0
+                    dx[n, a, c, s] = slope * (one - p[n, a, c, s])
+    return 0
+
+
+def launch_softmax_focal(
+    x: Array,
+    labels: Array,
+    positives: Array,
+    y: Array,
+    p: Array,
+    *,
+    alpha: float,
+    gamma: float,
+    scale: float,
+) -> Launch:
+    """p = softmax over the classes of x (images, anchors, classes, pixels); y = its focal loss.
+
+    Label 0 is background. ValueRangeError (at run time) for labels that are no class.
+    """
+    explain = _explain_label(labels, x.shape[2] - 1)
+    numbers = (float(alpha), float(gamma), float(scale))
+    one = positives.reshape(-1)
+    return _softmax_focal(x, labels, one, *numbers, y.reshape(-1), p, explain=explain)
+
+
+def launch_softmax_focal_gradient(
+    p: Array,
+    labels: Array,
+    positives: Array,
+    dy: Array,
+    dx: Array,
+    *,
+    alpha: float,
+    gamma: float,
+    scale: float,
+) -> Launch:
+    """dx of launch_softmax_focal."""
+    explain = _explain_label(labels, p.shape[2] - 1)
+    numbers = (float(alpha), float(gamma), float(scale))
+    ones = (positives.reshape(-1), dy.reshape(-1))
+    return _softmax_focal_gradient(p, labels, *ones, *numbers, dx, explain=explain)
