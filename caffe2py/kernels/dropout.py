@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from caffe2py.kernels.elementwise import launch_map
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.jit import callable_at, kernel
 from caffe2py.kernels.random import advance, bits32, stream
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
@@ -27,6 +27,14 @@ def launch_draw_mask(state: Array, ratio: float, mask: Array) -> Launch:
     """Each element is False with probability `ratio`, in [0, 1); every run draws other ones."""
     threshold = min(round(ratio * _WORDS), _WORDS - 1)
     return _draw_mask(state, np.uint64(threshold), mask.reshape(-1))
+
+
+def draw_mask(state: Array, ratio: float, size: int) -> Array:
+    """The same at once, for steps that run in Python; a ratio of 1 leaves nothing."""
+    mask = np.zeros(size, np.bool_)
+    launch = launch_draw_mask(state, ratio, mask)
+    callable_at(launch.address)(launch.block.ctypes.data)
+    return mask if ratio < 1 else np.zeros(size, np.bool_)
 
 
 def _kept(x, keep, scale):

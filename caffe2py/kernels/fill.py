@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.errors import ValueRangeError
+from caffe2py.errors import Error, ValueRangeError
+from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.random import advance, integer, normal_pair, stream, uniform01
-from caffe2py.registry.context import Launch
+from caffe2py.kernels.random import advance, bits64, integer, normal_pair, stream, uniform01
+from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
 
@@ -85,3 +86,126 @@ def range_length(start: Any, stop: Any, step: Any) -> int:
     if not np.isfinite(length):
         raise ValueRangeError(f"a range from {start} to {stop} by {step} has no length")
     return max(0, int(length))
+
+
+@kernel()
+def _diagonal(value: Any, step: int, y: Any) -> None:
+    for i in range(y.size):
+        y[i] = 0
+    for i in range(0, y.size, step):
+        y[i] = value[0]
+
+
+def launch_diagonal(value: Array, step: int, y: Array) -> Launch:
+    """y = 0, but for each step-th element, which is the one element of value, of the same type."""
+    return _diagonal(bits(value), max(step, 1), bits(y).reshape(-1))
+
+
+# ---------------------------------------------------------------- choices
+
+
+def _enter(table, used, value):
+    """Whether a value is new to a hash table (sizes are powers of two); then it is entered."""
+    mask = np.uint64(table.size - 1)
+    word = (np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(31)
+    at = np.int64(word & mask)
+    while used[at] != 0:
+        if table[at] == value:
+            return False
+        at = np.int64((np.uint64(at) + np.uint64(1)) & mask)
+    used[at] = 1
+    table[at] = value
+    return True
+
+
+@kernel()
+def _different(state: Any, low: int, count: int, avoid: Any, table: Any, used: Any, y: Any) -> Any:
+    """A status of 1: there are fewer than `count` numbers left."""
+    for i in range(used.size):
+        used[i] = 0
+    left = count
+    for i in range(avoid.size):
+        offset = np.int64(avoid[i]) - low
+        if 0 <= offset < count and _enter(table, used, offset):
+            left -= 1
+    if left < y.size:
+        return 1
+    key = stream(state)
+    counter = 0
+    for i in range(y.size):
+        while True:
+            offset = np.int64(bits64(key, counter) % np.uint64(count))
+            counter += 1
+            if _enter(table, used, offset):
+                break
+        y[i] = low + offset
+    advance(state)
+    return 0
+
+
+def launch_different(call: Call, low: int, high: int, avoid: Array, y: Array) -> Launch:
+    """y = different integers in [low, high] that are not in `avoid`.
+
+    high - low must be below 2**63 - 1. ValueRangeError (at run time) if there are not enough.
+    """
+    size = 1 << (2 * (y.size + avoid.size) + 1).bit_length()
+    table, used = call.scratch((size,), np.int64), call.scratch((size,), np.uint8)
+
+    def explain(status: int) -> Error:
+        return ValueRangeError(
+            f"there are no {y.size} different numbers in {low} to {high} besides those to avoid"
+        )
+
+    count = min(high - low + 1, 2**63 - 1)
+    flat = (avoid.reshape(-1), table, used, y.reshape(-1))
+    return _different(call.random_state(), low, count, *flat, explain=explain)
+
+
+@kernel()
+def _choose_by_weight(state: Any, weights: Any, values: Any, indices: Any, chosen: Any) -> None:
+    key = stream(state)
+    for r in range(weights.shape[0]):
+        total = 0.0
+        for c in range(weights.shape[1]):
+            total += weights[r, c]
+        mark = uniform01(key, r) * total
+        total = 0.0
+        place = 0
+        for c in range(weights.shape[1]):
+            if weights[r, c] > 0:
+                place = c
+                total += weights[r, c]
+                if total > mark:
+                    break
+        indices[r] = place
+        if chosen.size > 0:
+            chosen[r] = values[r, place]
+    advance(state)
+
+
+def launch_choose_by_weight(
+    state: Array, weights: Array, values: Array, indices: Array, chosen: Array
+) -> Launch:
+    """indices[r] = a column of row r, as likely as its weight; chosen, unless empty, its value."""
+    return _choose_by_weight(state, weights, values, indices, chosen)
+
+
+@kernel()
+def _choose_by_sums(state: Any, sums: Any, y: Any) -> None:
+    key = stream(state)
+    for i in range(y.size):
+        mark = uniform01(key, i) * sums[sums.size - 1]
+        low, high = 0, sums.size - 1
+        while low < high:
+            middle = (low + high) // 2
+            if sums[middle] > mark:
+                high = middle
+            else:
+                low = middle + 1
+        y[i] = low
+    advance(state)
+
+
+def launch_choose_by_sums(state: Array, sums: Array, y: Array) -> Launch:
+    """y = places, as likely as the running sums grow there; y is empty if sums is."""
+    return _choose_by_sums(state, sums, y.reshape(-1))

@@ -415,3 +415,56 @@ def launch_top_gradient(dy: Array, indices: Array, dx: Array) -> Launch:
     ValueRangeError (at run time) for other indices that are not in dx.
     """
     return _top_gradient(dy, indices, dx, explain=_explainer(indices, dx.shape[1]))
+
+
+@kernel()
+def _flexible_top(x, counts, values, places, y, indices):
+    """The first counts[r] elements of each row in order, one row after another."""
+    at = 0
+    for r in range(x.shape[0]):
+        count = counts[r]
+        for k in range(count):
+            values[k], places[k] = x[r, k], k
+        for k in range(count // 2 - 1, -1, -1):
+            _sift(values, places, k, count)
+        for k in range(count, x.shape[1]):
+            if _before(x[r, k], k, values[0], places[0]):
+                values[0], places[0] = x[r, k], k
+                _sift(values, places, 0, count)
+        _sort_heap(values, places, count)
+        for k in range(count):
+            y[at], indices[at] = values[k], places[k]
+            at += 1
+
+
+def launch_flexible_top(call: Call, x: Array, counts: Array, y: Array, indices: Array) -> Launch:
+    """The counts[r] largest of each row of x in order, one row after another, and their columns.
+
+    `counts` must lie in [1, columns], and their sum be the size of y.
+    """
+    size = max(x.shape[1], 1)
+    values, places = call.scratch((size,), x.dtype), call.scratch((size,), np.int64)
+    return _flexible_top(x, counts.reshape(-1), values, places, y, indices)
+
+
+@kernel()
+def _flexible_top_gradient(dy, counts, indices, dx):
+    at = 0
+    for r in range(dx.shape[0]):
+        for c in range(dx.shape[1]):
+            dx[r, c] = 0
+        for _ in range(counts[r]):
+            if not 0 <= indices[at] < dx.shape[1]:
+                return _status(at)
+            dx[r, indices[at]] = dy[at]
+            at += 1
+    return 0
+
+
+def launch_flexible_top_gradient(dy: Array, counts: Array, indices: Array, dx: Array) -> Launch:
+    """dx = dy in the columns that the next counts[r] indices name, 0 elsewhere.
+
+    ValueRangeError (at run time) for an index that is no column.
+    """
+    explain = _explainer(indices, dx.shape[1])
+    return _flexible_top_gradient(dy, counts.reshape(-1), indices, dx, explain=explain)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from caffe2py.errors import DTypeError, NoGradientError
 from caffe2py.kernels.convert import launch_convert
 from caffe2py.kernels.copy import launch_copy
+from caffe2py.kernels.elementwise import launch_map
 from caffe2py.proto.caffe2_pb2 import OperatorDef, TensorProto
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import (
@@ -16,7 +19,7 @@ from caffe2py.registry.gradient import (
     gradient_name,
     gradient_op,
 )
-from caffe2py.registry.infer import Query, same_as
+from caffe2py.registry.infer import Query, require_dtype, same_as
 from caffe2py.registry.operator import operator, verify
 from caffe2py.registry.schema import Arg
 from caffe2py.tensor.types import (
@@ -179,3 +182,68 @@ alias = operator(
 def share_input(call: Call) -> None:
     """Nothing to compute."""
     call.share(0, call.inputs[0])
+
+
+# ---------------------------------------------------------------- float16 and back
+
+HALF = np.dtype(np.float16)
+SINGLE = np.dtype(np.float32)
+
+
+def _clipped(x):
+    """Within float16's largest numbers; a NaN stays one."""
+    return 65504 if x > 65504 else -65504 if x < -65504 else x
+
+
+def _infer_to_half(query: Query) -> Sequence[TensorType]:
+    require_dtype(query, 0, SINGLE)
+    return [query.inputs[0].with_dtype(HALF)]
+
+
+_to_half = operator(
+    "FloatToHalf",
+    "X -> Y",
+    infer=_infer_to_half,
+    gradient="HalfToFloat(dY) -> dX",
+    clip=Arg(bool, False, "whether too large numbers become 65504, the largest of float16"),
+    doc="""
+    Y = X, float32, as float16: the nearest number, ties to even; too large ones become infinite, or
+    with `clip` the largest of their sign.
+    """,
+    example="""
+    X = [1.5, 1e6]; clip = 1
+    Y = [1.5, 65504]
+    """,
+)
+
+
+@_to_half.cpu
+def _launch_to_half(call: Call) -> list[Launch]:
+    x, y = call.inputs[0], call.outputs[0]
+    if not call.args.clip:
+        return launch_convert(call, x, y)
+    clipped = call.scratch(x.shape, x.dtype)
+    return [launch_map(_clipped, (x,), clipped), *launch_convert(call, clipped, y)]
+
+
+def _infer_to_single(query: Query) -> Sequence[TensorType]:
+    require_dtype(query, 0, HALF)
+    return [query.inputs[0].with_dtype(SINGLE)]
+
+
+_to_single = operator(
+    "HalfToFloat",
+    "X -> Y",
+    infer=_infer_to_single,
+    gradient="FloatToHalf(dY) -> dX",
+    doc="Y = X, float16, as float32; exact.",
+    example="""
+    X = [1.5, -2]
+    Y = [1.5, -2]
+    """,
+)
+
+
+@_to_single.cpu
+def _launch_to_single(call: Call) -> list[Launch]:
+    return launch_convert(call, call.inputs[0], call.outputs[0])

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffe2py.errors import ArgumentError, ArityError, NoGradientError
+from caffe2py.errors import ArgumentError, ArityError, NoGradientError, ValueRangeError
 from caffe2py.kernels.copy import launch_copy
-from caffe2py.kernels.dropout import launch_draw_mask, launch_keep
+from caffe2py.kernels.dropout import draw_mask, launch_draw_mask, launch_keep
 from caffe2py.kernels.elementwise import FLOATS
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
-from caffe2py.registry.gradient import Gradient, GradientName, gradient_name, gradient_op
-from caffe2py.registry.infer import Query, require_dtype, require_same_shape
+from caffe2py.registry.gradient import (
+    Gradient,
+    GradientName,
+    NoGradient,
+    gradient_name,
+    gradient_op,
+)
+from caffe2py.registry.infer import Query, require_dtype, require_rank, require_same_shape
 from caffe2py.registry.operator import operator, verify
 from caffe2py.registry.schema import Arg, Args
 from caffe2py.tensor.types import UNKNOWN, TensorType
@@ -110,3 +116,51 @@ def _launch_gradient(call: Call) -> Launch:
         return launch_copy(call.inputs[0], dx)
     dy, mask = call.inputs
     return launch_keep(dy, mask, call.args.ratio, dx)
+
+
+# ---------------------------------------------------------------- SparseDropoutWithReplacement
+
+
+def _infer_replaced(query: Query) -> Sequence[TensorType]:
+    if not 0 <= query.args.ratio <= 1:
+        raise ArgumentError(f"ratio must lie in [0, 1], found {query.args.ratio}")
+    require_dtype(query, 0, "int64")
+    require_dtype(query, 1, "int32")
+    for index in (0, 1):
+        require_rank(query, index, 1)
+    return [query.inputs[0].with_shape((None,)), query.inputs[1]]
+
+
+_replaced = operator(
+    "SparseDropoutWithReplacement",
+    "X, Lengths -> outputs*",
+    infer=_infer_replaced,
+    output_counts={2},
+    gradient=NoGradient("integers have no gradient"),
+    ratio=Arg(float, 0.0, "probability that a segment is replaced, in [0, 1]"),
+    replacement_value=Arg(int, 0, "the one element of segments that are replaced"),
+    doc="""
+    Outputs are Y and its lengths: the segments of X (int64), the next Lengths[k] (int32) elements
+    each; with probability `ratio`, drawn anew in every run, a segment becomes replacement_value
+    alone, of length 1. Raises ArgumentError for a ratio outside of [0, 1], ValueRangeError unless
+    the lengths add up to the size of X.
+    """,
+    example="""
+    X = [5, 6, 7]; Lengths = [2, 1]; ratio = 0.5; replacement_value = -1
+    outputs = [-1, 7], [1, 1] (for instance)
+    """,
+)
+
+
+@_replaced.cpu_dynamic()
+def _run_replaced(call: Call) -> None:
+    x, lengths = call.inputs
+    if lengths.min(initial=0) < 0 or lengths.sum() != x.size:
+        raise ValueRangeError(f"lengths {lengths.tolist()} do not add up to {x.size}, X's size")
+    left = draw_mask(call.random_state(), call.args.ratio, lengths.size)
+    parts = np.split(x, np.cumsum(lengths)[:-1]) if lengths.size else []
+    single = np.array([call.args.replacement_value], np.int64)
+    chosen = [part if keep else single for part, keep in zip(parts, left, strict=True)]
+    values = np.concatenate([x[:0], *chosen])
+    call.output(0, values.shape, x.dtype)[...] = values
+    call.outputs[1][...] = [part.size for part in chosen]

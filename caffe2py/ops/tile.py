@@ -11,7 +11,8 @@ from caffe2py.kernels.elementwise import NUMERIC
 from caffe2py.kernels.reduce import launch_sum
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
-from caffe2py.registry.infer import Query, canonical_axis, require_dtype
+from caffe2py.registry.gradient import NotDifferentiable
+from caffe2py.registry.infer import Query, canonical_axis, require_dtype, require_rank
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
 from caffe2py.tensor.types import TensorType, shape_text
@@ -142,3 +143,57 @@ def launch_tile_gradient(call: Call) -> list[Launch]:
     tiles = int(call.inputs[1].reshape(-1)[0]) if len(call.inputs) > 1 else call.args.tiles
     outer, inner = math.prod(dx.shape[:axis]), math.prod(dx.shape[axis:])
     return launch_sum(call, dy.reshape(outer, tiles, inner), (1,), dx)
+
+
+# ---------------------------------------------------------------- NumpyTile
+
+
+def _infer_numpy_tile(query: Query) -> Sequence[TensorType]:
+    require_dtype(query, 1, "int64", "int32")
+    require_rank(query, 1, 1)
+    data, counts = query.inputs[0], query.inputs[1].shape
+    rank = data.rank
+    if rank is not None and counts is not None and counts[0] not in (None, rank):
+        raise ShapeError(
+            f"'repeats' is {shape_text(counts)}, needs one number for each axis of 'data' "
+            f"{shape_text(data.shape)}"
+        )
+    repeats = query.value(1)
+    if repeats is not None and repeats.min(initial=0) < 0:
+        raise ValueRangeError(f"'repeats' must not be negative, found {repeats.tolist()}")
+    if data.shape is None:
+        return [data]
+    if repeats is None:
+        return [data.with_shape((None,) * len(data.shape))]
+    pairs = zip(data.shape, repeats.tolist(), strict=True)
+    return [data.with_shape(tuple(None if n is None else n * k for n, k in pairs))]
+
+
+numpy_tile = operator(
+    "NumpyTile",
+    "data, repeats -> tiled_data*",
+    infer=_infer_numpy_tile,
+    gradient=NotDifferentiable("Caffe2 has none"),
+    output_counts={1},
+    onnx="Tile",
+    doc="""
+    tiled_data = copies of data, repeats[k] times one after the other along each axis k, as
+    numpy.tile does. Repeats is a vector of int64 or int32 with one number for each axis of data,
+    which is of any type. Raises ShapeError for another number of them, ValueRangeError for a
+    negative one.
+    """,
+    example="""
+    data = [[1, 2]]; repeats = [2, 2]
+    tiled_data = [[1, 2, 1, 2], [1, 2, 1, 2]]
+    """,
+)
+
+
+@numpy_tile.cpu_dynamic(reads=lambda op: [1])
+def launch_numpy_tile(call: Call) -> Launch:
+    """Each axis becomes two, of which the first repeats."""
+    x, repeats = call.inputs
+    sizes = list(zip(repeats.tolist(), x.shape, strict=True))
+    source = x.reshape([n for _, size in sizes for n in (1, size)])
+    target = call.outputs[0].reshape([n for pair in sizes for n in pair])
+    return launch_expand(source, target)

@@ -18,7 +18,7 @@ from caffe2py.tensor.tensor import Array, as_tensor_array
 from caffe2py.tensor.types import STRING, TensorType, shape_text
 
 
-def _constant(args: Args) -> Array:
+def constant_value(args: Args) -> Array:
     """The value, as an array of one element of the output's type."""
     value: Argument | None = args.value if "value" in args.given else None
     if args.dtype is not None:
@@ -40,7 +40,7 @@ def _constant(args: Args) -> Array:
 
 
 def _infer_constant(query: Query) -> Sequence[TensorType]:
-    dtype = _constant(query.args).dtype
+    dtype = constant_value(query.args).dtype
     if len(query.inputs) == 2:
         require_dtype(query, 1, dtype)
         count = None if query.inputs[1].shape is None else product(query.inputs[1].shape)
@@ -54,7 +54,7 @@ def _infer_constant(query: Query) -> Sequence[TensorType]:
 
 def fill_constant(call: Call) -> Launch:
     """The argument, or the second input as it is at the time."""
-    value = call.inputs[1] if call.input_count == 2 else _constant(call.args)
+    value = call.inputs[1] if call.input_count == 2 else constant_value(call.args)
     return launch_fill(value, call.outputs[0])
 
 

@@ -1,5 +1,27 @@
-"""Elements by their indices: gather, scatter, slices, the largest ones."""
+"""Elements by their indices, keys, masks and values."""
 
-from caffe2py.ops.indexing import gather, scatter, slices, top
+from caffe2py.ops.indexing import (
+    buckets,
+    gather,
+    lists,
+    masks,
+    partition,
+    rows,
+    scatter,
+    search,
+    slices,
+    top,
+)
 
-__all__ = ["gather", "scatter", "slices", "top"]
+__all__ = [
+    "buckets",
+    "gather",
+    "lists",
+    "masks",
+    "partition",
+    "rows",
+    "scatter",
+    "search",
+    "slices",
+    "top",
+]

@@ -1,4 +1,4 @@
-"""TopK: the largest elements along an axis."""
+"""TopK and FlexibleTopK: the largest elements along an axis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import numpy as np
 
 from caffe2py.errors import ShapeError, ValueRangeError
 from caffe2py.kernels.elementwise import FLOATS, NUMERIC
-from caffe2py.kernels.index import launch_top, launch_top_gradient
+from caffe2py.kernels.index import (
+    launch_flexible_top,
+    launch_flexible_top_gradient,
+    launch_top,
+    launch_top_gradient,
+)
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import (
@@ -139,3 +144,89 @@ def _launch_gradient(call: Call) -> Launch:
     axis = canonical_axis(call.args.axis, x.ndim)
     arrays = (_three(a, axis) for a in (dy, indices, call.outputs[0]))
     return launch_top_gradient(*arrays)
+
+
+# ---------------------------------------------------------------- FlexibleTopK
+
+
+def _check_counts(query: Query) -> int | None:
+    """The sum of the counts, one for each row of X, if they are known."""
+    require_dtype(query, 1, "int64")
+    x, counts = query.inputs[0].shape, query.inputs[1].shape
+    if x == ():
+        raise ShapeError("input 0 'X' must have at least 1 dimension")
+    if x is not None and counts is not None:
+        rows, found = product(x[:-1]), product(counts)
+        if None not in (rows, found) and rows != found:
+            raise ShapeError(f"'k' is {shape_text(counts)}; X {shape_text(x)} has {rows} row(s)")
+    values = query.value(1)
+    if values is None:
+        return None
+    most = None if x is None else x[-1]
+    if values.min(initial=1) < 1 or (most is not None and values.max(initial=1) > most):
+        raise ValueRangeError(f"'k' must lie in 1 to {most}, found {values.tolist()}")
+    return int(values.sum())
+
+
+def _infer_flexible(query: Query) -> Sequence[TensorType]:
+    require_dtype(query, 0, *NUMERIC)
+    total = _check_counts(query)
+    return [TensorType(query.inputs[0].dtype, (total,)), TensorType(INT64, (total,))]
+
+
+_flexible = operator(
+    "FlexibleTopK",
+    "X, k -> values, indices",
+    infer=_infer_flexible,
+    gradient="FlexibleTopKGradient(X.shape, k, dvalues, indices) -> dX",
+    doc="""
+    values = for each row r of X (its last axis) the k[r] largest elements in descending order, one
+    row after another, and indices = their columns, int64. Of equal elements the first comes first,
+    NaN come last. k is an int64 tensor with one element for each row. Raises ValueRangeError for a
+    count below 1 or above the length of a row.
+    """,
+    example="""
+    X = [[3, 1, 2], [0, 5, 4]]; k = [1, 2]
+    values = [3, 5, 4]; indices = [0, 1, 2]
+    """,
+)
+
+
+def _last_rows(x: Array) -> Array:
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+@_flexible.cpu_dynamic(reads=lambda op: [1])
+def _launch_flexible(call: Call) -> Launch:
+    x, counts = call.inputs
+    return launch_flexible_top(call, _last_rows(x), counts, *call.outputs)
+
+
+def _infer_flexible_gradient(query: Query) -> Sequence[TensorType]:
+    for index in (0, 2):
+        require_dtype(query, index, *FLOATS)
+    require_dtype(query, 3, "int64")
+    dtype = require_same_dtype(query, 0, 2)
+    total, found = _check_counts(query), require_same_shape(query, 2, 3)
+    if found is not None and (
+        len(found) != 1 or (None not in (*found, total) and found[0] != total)
+    ):
+        raise ShapeError(f"'dvalues' is {shape_text(found)}, the counts add up to {total}")
+    return [TensorType(dtype, query.inputs[0].shape)]
+
+
+_flexible_gradient = operator(
+    "FlexibleTopKGradient",
+    "X, k, dvalues, indices -> dX",
+    infer=_infer_flexible_gradient,
+    doc="""
+    dX[r] = dvalues in the columns that the k[r] indices of row r name, 0 elsewhere. The elements of
+    X are not read. Raises ValueRangeError for an index that is out of range.
+    """,
+)
+
+
+@_flexible_gradient.cpu_dynamic(reads=lambda op: [1])
+def _launch_flexible_gradient(call: Call) -> Launch:
+    _, counts, dy, indices = call.inputs
+    return launch_flexible_top_gradient(dy, counts, indices, _last_rows(call.outputs[0]))

@@ -15,7 +15,13 @@ from caffe2py.kernels.reduce import launch_arg, launch_max, launch_min, launch_s
 from caffe2py.ops.reduction.common import times
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NotDifferentiable
-from caffe2py.registry.infer import Query, canonical_axis, require_dtype, require_same_dtype
+from caffe2py.registry.infer import (
+    Query,
+    Rule,
+    canonical_axis,
+    require_dtype,
+    require_same_dtype,
+)
 from caffe2py.registry.operator import Operator, operator
 from caffe2py.registry.schema import Arg
 from caffe2py.tensor.tensor import Array
@@ -29,7 +35,7 @@ AXES = {
 }
 
 
-def _axes(axes: Sequence[int] | None, rank: int) -> list[int]:
+def reduced_axes(axes: Sequence[int] | None, rank: int) -> list[int]:
     """The reduced axes in order; ShapeError for one out of range or named twice."""
     if not axes:
         return list(range(rank))
@@ -39,26 +45,30 @@ def _axes(axes: Sequence[int] | None, rank: int) -> list[int]:
     return found
 
 
-def _kept(shape: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
+def kept_shape(shape: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
     """The shape with the reduced axes of size 1."""
     return tuple(1 if k in axes else n for k, n in enumerate(shape))
 
 
-def _infer(dtypes: Sequence[str]) -> Callable[[Query], Sequence[TensorType]]:
+def infer_reduced(dtypes: Sequence[str]) -> Rule:
+    """Y has the type of X, one of these, and its shape without the reduced axes, or with 1s."""
+
     def rule(query: Query) -> Sequence[TensorType]:
         require_dtype(query, 0, *dtypes)
         x = query.inputs[0]
         if x.shape is None:
             return [x]
-        axes = _axes(query.args.axes, len(x.shape))
+        axes = reduced_axes(query.args.axes, len(x.shape))
         if query.args.keepdims:
-            return [x.with_shape(_kept(x.shape, axes))]
+            return [x.with_shape(kept_shape(x.shape, axes))]
         return [x.with_shape(tuple(n for k, n in enumerate(x.shape) if k not in axes))]
 
     return rule
 
 
-def _infer_gradient(dtypes: Sequence[str]) -> Callable[[Query], Sequence[TensorType]]:
+def infer_reduced_gradient(dtypes: Sequence[str]) -> Rule:
+    """dX is like X, the second of three inputs; dY and Y have the shapes that reducing gives."""
+
     def rule(query: Query) -> Sequence[TensorType]:
         for index in range(3):
             require_dtype(query, index, *dtypes)
@@ -66,7 +76,7 @@ def _infer_gradient(dtypes: Sequence[str]) -> Callable[[Query], Sequence[TensorT
         x = query.inputs[1]
         if x.full_shape is None:
             return [x]
-        axes = _axes(query.args.axes, len(x.full_shape))
+        axes = reduced_axes(query.args.axes, len(x.full_shape))
         for index in (0, 2):
             _require_reduced(query, index, x.full_shape, axes)
         return [x]
@@ -77,7 +87,7 @@ def _infer_gradient(dtypes: Sequence[str]) -> Callable[[Query], Sequence[TensorT
 def _require_reduced(query: Query, index: int, shape: Shape, axes: Sequence[int]) -> None:
     """The input has the shape that reducing gives, with or without the reduced axes."""
     found = query.inputs[index].full_shape
-    kept = _kept(shape, axes)
+    kept = kept_shape(shape, axes)
     short = tuple(n for k, n in enumerate(shape) if k not in axes)
     if found is not None and found not in (kept, short):
         raise ShapeError(
@@ -105,7 +115,7 @@ def _reduction(
     made = operator(
         name,
         "X -> Y",
-        infer=_infer(dtypes),
+        infer=infer_reduced(dtypes),
         gradient=f"{name}Gradient({gradient}) -> dX",
         arguments=AXES,
         doc=f"{doc} Raises ShapeError for axes that X does not have.",
@@ -118,14 +128,14 @@ def _reduction(
     @made.cpu
     def launch(call: Call) -> list[Launch]:
         x = call.inputs[0]
-        return reduce(call, x, _axes(call.args.axes, x.ndim), call.outputs[0])
+        return reduce(call, x, reduced_axes(call.args.axes, x.ndim), call.outputs[0])
 
 
 def _gradient_of(name: str, dtypes: Sequence[str], doc: str) -> Operator:
     return operator(
         f"{name}Gradient",
         "dY, X, Y -> dX",
-        infer=_infer_gradient(dtypes),
+        infer=infer_reduced_gradient(dtypes),
         arguments=AXES,
         doc=doc,
     )
@@ -172,25 +182,25 @@ _reduction(
 )
 
 
-def _spread(call: Call, reduced: Array) -> Array:
+def spread(call: Call, reduced: Array) -> Array:
     """An array of the shape of Y as one that repeats along X."""
     x = call.inputs[1]
-    return reduced.reshape(_kept(x.shape, _axes(call.args.axes, x.ndim)))
+    return reduced.reshape(kept_shape(x.shape, reduced_axes(call.args.axes, x.ndim)))
 
 
 @_gradient_of("ReduceSum", NUMERIC, "dX = dY repeated along the reduced axes.").cpu
 def _launch_sum_gradient(call: Call) -> Launch:
-    return launch_expand(_spread(call, call.inputs[0]), call.outputs[0])
+    return launch_expand(spread(call, call.inputs[0]), call.outputs[0])
 
 
 @_gradient_of("ReduceMean", FLOATS, "dX = dY / n repeated along the n elements of a mean.").cpu
 def _launch_mean_gradient(call: Call) -> list[Launch]:
     dy, x, _ = call.inputs
     part = call.scratch(dy.shape, dy.dtype)
-    count = _count(x.shape, _axes(call.args.axes, x.ndim))
+    count = _count(x.shape, reduced_axes(call.args.axes, x.ndim))
     return [
         launch_map(times, (dy,), part, 1.0 / max(count, 1)),
-        launch_expand(_spread(call, part), call.outputs[0]),
+        launch_expand(spread(call, part), call.outputs[0]),
     ]
 
 
@@ -202,8 +212,8 @@ def _launch_extremum_gradient(call: Call) -> list[Launch]:
     dy, x, y = call.inputs
     whole_y, whole_dy = (call.scratch(x.shape, x.dtype) for _ in range(2))
     return [
-        launch_expand(_spread(call, y), whole_y),
-        launch_expand(_spread(call, dy), whole_dy),
+        launch_expand(spread(call, y), whole_y),
+        launch_expand(spread(call, dy), whole_dy),
         launch_map(_where_extreme, (x, whole_y, whole_dy), call.outputs[0]),
     ]
 

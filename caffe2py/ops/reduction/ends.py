@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from caffe2py.errors import ArgumentError, ShapeError
 from caffe2py.kernels.convert import launch_convert
 from caffe2py.kernels.copy import launch_expand
@@ -24,6 +26,7 @@ from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import Shape, TensorType, shape_text
 
 Dims = tuple[int | None, ...]
+INT64 = np.dtype(np.int64)
 
 ARGS = {
     "num_reduce_dim": Arg(int, 1, "how many axes are reduced"),
@@ -79,12 +82,37 @@ def _infer(front: bool) -> Rule:
     return rule
 
 
+def _may_be_shape(x: TensorType) -> bool:
+    return x.dtype == INT64 and x.rank == 1
+
+
+def _x(query: Query) -> TensorType:
+    """What is known of X: a vector of int64 that dY is not of holds its shape, in older nets."""
+    dy, x = query.inputs[:2]
+    if not _may_be_shape(x) or dy.dtype == INT64:
+        require_same_dtype(query, 0, 1)
+        return x
+    sizes = query.value(1)
+    if sizes is not None:
+        if sizes.min(initial=0) < 0:
+            raise ShapeError(f"'X' holds {sizes.tolist()}, which is no shape")
+        return TensorType(dy.dtype, tuple(int(n) for n in sizes))
+    rank = x.shape[0] if x.shape else None
+    return TensorType(dy.dtype, None if rank is None else (None,) * rank)
+
+
+def _holds_shape(x: Array) -> bool:
+    return x.dtype == INT64 and x.ndim == 1
+
+
 def _infer_gradient(front: bool) -> Rule:
     def rule(query: Query) -> Sequence[TensorType]:
         for index in (0, 1):
             require_dtype(query, index, *NUMERIC)
-        require_same_dtype(query, 0, 1)
-        dy, x = query.inputs[0].full_shape, query.inputs[1]
+        if query.inputs[0].dtype is None and _may_be_shape(query.inputs[1]):
+            return [TensorType()]
+        x = _x(query)
+        dy = query.inputs[0].full_shape
         _require_lengths(query, 2, x.shape, front)
         if x.full_shape is not None:
             rest = _rest(x.full_shape, _cut(len(x.full_shape), query.args, front), front)
@@ -139,8 +167,8 @@ def _launches(call: Call, front: bool, mean: bool) -> list[Launch]:
 
 
 def _gradient_launches(call: Call, front: bool, mean: bool) -> list[Launch]:
-    dy, x = call.inputs[:2]
-    dx = _matrix(call.outputs[0], _cut(x.ndim, call.args, front))
+    dy, dx = call.inputs[0], call.outputs[0]
+    dx = _matrix(dx, _cut(dx.ndim, call.args, front))
     lengths = call.inputs[2].reshape(-1) if len(call.inputs) == 3 else None
     steps: list[Launch] = []
     if mean:
@@ -183,10 +211,12 @@ def _declare(end: str, kind: str, result: str) -> None:
         arguments=ARGS,
         doc=f"""
         dX = dY{" / n" if mean else ""} for each of the {"n " if mean else ""}elements that made up
-        an element of Y, 0 for those beyond its length.
+        an element of Y, 0 for those beyond its length. The elements of X are not read, unless it is
+        a vector of int64 and dY is not: then it holds the shape of X, as nets of older Caffe2 do.
         """,
     )
-    backward.cpu(lambda call: _gradient_launches(call, front, mean))
+    implementation = backward.cpu_dynamic(reads=lambda op: [(1, _holds_shape)])
+    implementation(lambda call: _gradient_launches(call, front, mean))
 
 
 _declare("Back", "Sum", "[3, 9]")

@@ -4,6 +4,7 @@ import numpy as np
 
 from caffe2py.errors import (
     ArgumentError,
+    ArityError,
     BlobTypeError,
     DTypeError,
     InplaceError,
@@ -259,6 +260,20 @@ CASES = [
         skip=dict.fromkeys(
             ("forward", "inplace", "infer"),
             "reads the workspaces that RecurrentNetwork leaves; checked by the gradient of that",
+        ),
+    ),
+    Case(
+        "RecurrentNetworkBlobFetcher",
+        None,
+        lambda rng: [],
+        [
+            Bad([X], BlobTypeError, "must hold the steps"),
+            Bad([], ArityError, "expected 1"),
+            Bad([X], InplaceError, "does not allow", same=[(0, 0)]),
+        ],
+        skip=dict.fromkeys(
+            ("forward", "inplace", "infer"),
+            "reads the workspaces that RecurrentNetwork leaves; see tests/modeling/test_recurrent",
         ),
     ),
     Case(

@@ -185,6 +185,8 @@ def _end(front, mean):
 
 def _end_gradient(front, mean):
     def ref(dy, x, lengths=None, num_reduce_dim=1, num_reduce_dims=1):
+        if x.dtype == np.int64 and dy.dtype != np.int64:
+            x = np.zeros(x, dy.dtype)
         rows, _ = _matrix(x, front, num_reduce_dim)
         count, counted = _parts(rows, lengths)
         flat = dy.reshape(-1)
@@ -216,6 +218,9 @@ def _end_gradients(front):
             x = sample.inputs[0]
             y = _end(front, False)(*sample.inputs, **sample.args)
             yield Sample([_draw(rng, y.shape, x.dtype), *sample.inputs], sample.args)
+            if x.dtype != np.int64:
+                sizes = np.array(x.shape, np.int64)
+                yield Sample([_draw(rng, y.shape, x.dtype), sizes, *sample.inputs[1:]], sample.args)
 
     return samples
 
@@ -246,6 +251,7 @@ def _end_gradient_errors(front):
         Bad([dy, F4, long], ValueRangeError, r"lengths\[1\] is 9"),
         Bad([dy, F4, long[:1]], ShapeError, "must hold"),
         Bad([dy, F8], DTypeError, "one type"),
+        Bad([dy, np.array([-1, 3])], ShapeError, "which is no shape"),
         Bad([dy], ArityError, "expected 2 to 3"),
     ]
 

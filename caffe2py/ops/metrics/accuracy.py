@@ -1,4 +1,4 @@
-"""Metrics of predictions."""
+"""Accuracy: of all predictions, and of each class."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from caffe2py.errors import ShapeError
 from caffe2py.kernels.elementwise import FLOATS
 from caffe2py.kernels.losses import launch_accuracy
+from caffe2py.kernels.metrics import launch_class_accuracy
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import Query, require_dtype, require_rank
@@ -17,7 +18,7 @@ from caffe2py.registry.schema import Arg
 from caffe2py.tensor.types import TensorType, shape_text
 
 
-def _infer(query: Query) -> Sequence[TensorType]:
+def _check(query: Query) -> None:
     require_dtype(query, 0, *FLOATS)
     require_dtype(query, 1, "int32", "int64")
     require_rank(query, 0, 2)
@@ -27,6 +28,10 @@ def _infer(query: Query) -> Sequence[TensorType]:
         raise ShapeError(
             f"'labels' is {shape_text(labels)}; predictions {shape_text(x)} need one label a row"
         )
+
+
+def _infer(query: Query) -> Sequence[TensorType]:
+    _check(query)
     return [TensorType(np.dtype(np.float32), ())]
 
 
@@ -54,3 +59,32 @@ _accuracy = operator(
 def _launch(call: Call) -> Launch:
     predictions, labels = call.inputs
     return launch_accuracy(predictions, labels, call.args.top_k, call.outputs[0])
+
+
+def _infer_classes(query: Query) -> Sequence[TensorType]:
+    _check(query)
+    shape = query.inputs[0].shape
+    classes = None if shape is None else shape[1:]
+    return [TensorType(np.dtype(np.float32), classes), TensorType(np.dtype(np.int32), classes)]
+
+
+_classes = operator(
+    "MultiClassAccuracy",
+    "prediction, labels -> accuracies, amounts",
+    infer=_infer_classes,
+    gradient=NotDifferentiable("it counts"),
+    doc="""
+    amounts[c] = the number of rows of `prediction` (N, D) with label c, int32; accuracies[c] = the
+    share of these whose largest element is at c (the first of equal ones), float32, 0 if there are
+    none. Raises ValueRangeError for a label outside of [0, D), where Caffe2 reads other memory.
+    """,
+    example="""
+    prediction = [[0.1, 0.9], [0.8, 0.2]]; labels = [1, 1]
+    accuracies = [0, 0.5]; amounts = [0, 2]
+    """,
+)
+
+
+@_classes.cpu
+def _launch_classes(call: Call) -> Launch:
+    return launch_class_accuracy(*call.inputs, *call.outputs)
