@@ -88,7 +88,7 @@ def update_initializer(
 ) -> Any:
     """An initializer of the given class (Initializer, if that is None) with the given filler.
 
-    Without a filler the default one holds.
+    Without a filler the default one holds; what follows its arguments is passed over.
     """
-    op_type, arguments = operator_name_and_kwargs or default_operator_name_and_kwargs
+    op_type, arguments = (operator_name_and_kwargs or default_operator_name_and_kwargs)[:2]
     return (initializer_class or Initializer)(op_type, **arguments)

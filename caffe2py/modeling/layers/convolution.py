@@ -204,7 +204,7 @@ def max_pool(
     **kwargs: Any,
 ) -> Any:
     """MaxPool; `kernel`, `stride`, `pad` and so on go to the operator."""
-    return model.net.MaxPool(blob_in, blob_out, order=order, **kwargs, **engine(use_cudnn))
+    return model.net.MaxPool(blob_in, blob_out, order=order, **(kwargs | engine(use_cudnn)))
 
 
 @helper
@@ -217,7 +217,7 @@ def average_pool(
     **kwargs: Any,
 ) -> Any:
     """AveragePool; `kernel`, `stride`, `pad` and so on go to the operator."""
-    return model.net.AveragePool(blob_in, blob_out, order=order, **kwargs, **engine(use_cudnn))
+    return model.net.AveragePool(blob_in, blob_out, order=order, **(kwargs | engine(use_cudnn)))
 
 
 @helper

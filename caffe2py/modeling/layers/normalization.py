@@ -182,7 +182,7 @@ def lrn(
 ) -> Any:
     """LRN; its scale goes to `_<blob_out>_scale`, except with cuDNN on a GPU."""
     if use_cudnn and not on_cpu(kwargs):
-        return model.net.LRN(blob_in, blob_out, order=order, **kwargs, **engine(use_cudnn))
+        return model.net.LRN(blob_in, blob_out, order=order, **(kwargs | engine(use_cudnn)))
     outputs = [blob_out, "_" + blob_out + "_scale"]
     return model.net.LRN(blob_in, outputs, order=order, **kwargs)[0]
 
@@ -192,7 +192,7 @@ def softmax(
     model: ModelHelper, blob_in: Any, blob_out: Any = None, use_cudnn: bool = False, **kwargs: Any
 ) -> Any:
     """Softmax; without `blob_out` the output gets an automatic name."""
-    return model.net.Softmax(blob_in, blob_out, **kwargs, **engine(use_cudnn))
+    return model.net.Softmax(blob_in, blob_out, **(kwargs | engine(use_cudnn)))
 
 
 @helper

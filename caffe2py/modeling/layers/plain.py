@@ -24,7 +24,7 @@ def relu(
     **kwargs: Any,
 ) -> Any:
     """Relu: Y = max(X, 0)."""
-    return model.net.Relu(blob_in, blob_out, order=order, **kwargs, **engine(use_cudnn))
+    return model.net.Relu(blob_in, blob_out, order=order, **(kwargs | engine(use_cudnn)))
 
 
 @helper
@@ -37,7 +37,7 @@ def tanh(
     **kwargs: Any,
 ) -> Any:
     """Tanh, element by element."""
-    return model.net.Tanh(blob_in, blob_out, order=order, **kwargs, **engine(use_cudnn))
+    return model.net.Tanh(blob_in, blob_out, order=order, **(kwargs | engine(use_cudnn)))
 
 
 @helper
@@ -70,7 +70,7 @@ def transpose(
     model: ModelHelper, blob_in: Any, blob_out: Any, use_cudnn: bool = False, **kwargs: Any
 ) -> Any:
     """Transpose; `axes` say how."""
-    return model.net.Transpose(blob_in, blob_out, **kwargs, **engine(use_cudnn))
+    return model.net.Transpose(blob_in, blob_out, **(kwargs | engine(use_cudnn)))
 
 
 @helper

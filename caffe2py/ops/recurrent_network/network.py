@@ -26,7 +26,12 @@ from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.proto.text import from_text
 from caffe2py.registry.context import BoundNet, Call, Scope
-from caffe2py.registry.gradient import Gradient, GradientName, gradient_name, gradient_op
+from caffe2py.registry.gradient import (
+    Gradient,
+    GradientName,
+    gradient_name,
+    gradient_op,
+)
 from caffe2py.registry.infer import (
     Query,
     require_dtype,
@@ -251,6 +256,17 @@ def _tensor(call: Call, index: int) -> Array:
             f"found {type(value).__name__}"
         )
     return value.array
+
+
+def steps_of(call: Call, index: int) -> Steps:
+    """The steps in an input; BlobTypeError for anything else."""
+    steps = call.value(index)
+    if not isinstance(steps, Steps):
+        raise BlobTypeError(
+            f"'{call.input_blob(index)}' must hold the steps of a RecurrentNetwork, "
+            f"found {type(steps).__name__}"
+        )
+    return steps
 
 
 # ---------------------------------------------------------------- forward
@@ -558,12 +574,7 @@ class _Backward:
 
 @_network_gradient_op.cpu_dynamic()
 def _run_network_gradient(call: Call) -> None:
-    steps = call.value(-1)
-    if not isinstance(steps, Steps):
-        raise BlobTypeError(
-            f"'{call.input_blob(-1)}' must hold the steps of a RecurrentNetwork, "
-            f"found {type(steps).__name__}"
-        )
+    steps = steps_of(call, -1)
     network = call.kept.get("network")
     if network is None or network.steps is not steps:
         network = call.kept["network"] = _Backward(call, steps)

@@ -1,0 +1,1 @@
+"""Recurrent networks: cells, what puts them over a sequence, attention."""
