@@ -33,7 +33,7 @@ _FEATURES = (
     "sve",
 )
 _PACKAGES = ("numpy", "numba", "llvmlite", "protobuf", "click", "threadpoolctl")
-_OPTIONAL = {"image": ("pillow", "PIL")}
+_OPTIONAL = {"image": ("pillow", "PIL"), "plot": ("matplotlib", "matplotlib")}
 
 
 @common.command("doctor")

@@ -36,6 +36,10 @@ COMMANDS = {
         "caffe2py.cli.convert",
         "Write a net in the other form: binary (pb), text (pbtxt).",
     ),
+    "grad": ("caffe2py.cli.grad", "Append the backward operators to a net."),
+    "train": ("caffe2py.cli.train", "Train a net on rows from files, with log and checkpoints."),
+    "resume": ("caffe2py.cli.train", "Go on with a training that was stopped or killed."),
+    "plot": ("caffe2py.cli.plot", "Draw the log of a training."),
     "exec": ("caffe2py.cli.exec", "Run a Python script that was written for Caffe2."),
     "ops": ("caffe2py.cli.ops", "List the operators, or describe one."),
     "doctor": (
@@ -52,7 +56,7 @@ Exit status:
   3    the model is invalid or cannot be read as one
   4    an operator, device or extra that is not supported
   5    a file cannot be read or written, or memory is short
-  130  interrupted
+  130  interrupted (143: by SIGTERM)
 """
 
 

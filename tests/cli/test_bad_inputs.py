@@ -76,7 +76,7 @@ def test_missing_init_net(failing, save):
 
 NETS = {
     "unknown operator": (op("Rellu", "x", "y"), 4, "op #0 Rellu: 'Rellu' is not a Caffe2 operator"),
-    "lacking operator": (op("Int8LeakyRelu", "x", "y"), 4, "a Caffe2 operator that caffe2py lacks"),
+    "lacking operator": (op("Onnxifi", "x", "y"), 4, "a Caffe2 operator that caffe2py lacks"),
     "misspelt argument": (op("Add", "x x", "y", broadcst=1), 3, "did you mean 'broadcast'?"),
     "argument of another type": (op("Add", "x x", "y", broadcast="a"), 3, "'broadcast': expected"),
     "too few inputs": (op("Add", "x", "y"), 3, "expected 2 input(s) (A, B), found 1: x"),

@@ -52,7 +52,7 @@ def test_no_arguments_shows_the_help(cli):
 @pytest.mark.parametrize(
     ("args", "match"),
     [
-        (["rum"], "there is no command 'rum'; did you mean run? (try: caffe2py --help)"),
+        (["rum"], "there is no command 'rum'; did you mean run or resume? (try: caffe2py --help)"),
         (["run"], "Missing argument 'NET'. (try: caffe2py run --help)"),
         (["run", "x", "--inptu", "y"], "No such option '--inptu'"),
         (["run", "x", "--iter", "0"], "--iter"),
