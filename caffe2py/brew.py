@@ -15,6 +15,7 @@ from typing import Any
 
 import caffe2py.core  # noqa: F401  (brings in the operators)
 from caffe2py.modeling.helper import arg_scope, has_helper, helper, helpers
+from caffe2py.modeling.layers.control import cond, loop
 from caffe2py.modeling.layers.convolution import (
     average_pool,
     conv,
@@ -69,6 +70,7 @@ __all__ = [
     "average_pool",
     "batch_mat_mul",
     "concat",
+    "cond",
     "conv",
     "conv_nd",
     "conv_transpose",
@@ -86,6 +88,7 @@ __all__ = [
     "instance_norm",
     "iter",
     "layer_norm",
+    "loop",
     "lrn",
     "mat_mul",
     "max_pool",

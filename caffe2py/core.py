@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+import caffe2py.graph.subnets  # provides what operators with nets need
 import caffe2py.kernels.table  # provides the loop that runs bound nets
 import caffe2py.ops
 from caffe2py.executor.native import C
@@ -15,6 +16,16 @@ from caffe2py.graph.blob_devices import (
     InferOpBlobDevices,
     InferOpBlobDevicesAsDict,
     InferOpDeviceAsBlobDevices,
+)
+from caffe2py.graph.copies import (
+    InjectCrossDeviceCopies,
+    InjectDeviceCopiesAmongNets,
+    InjectDeviceCopiesAmongNetsWithoutB2D,
+    RemapEntry,
+    copy_func_between_devices,
+    device_equal,
+    remap_input,
+    update_placeholder_op_output,
 )
 from caffe2py.graph.device import DeviceOption, IsGPUDeviceType, device_option_equal
 from caffe2py.graph.engines import (
@@ -35,6 +46,7 @@ from caffe2py.graph.plan import (
     scoped_execution_step,
     to_execution_step,
 )
+from caffe2py.graph.python import CreatePythonOperator
 from caffe2py.graph.queries import (
     DataType,
     IsOperator,
@@ -63,6 +75,7 @@ __all__ = [
     "BlobReference",
     "C",
     "CreateOperator",
+    "CreatePythonOperator",
     "CurrentDeviceScope",
     "CurrentNameScope",
     "DataType",
@@ -79,6 +92,9 @@ __all__ = [
     "InferOpBlobDevices",
     "InferOpBlobDevicesAsDict",
     "InferOpDeviceAsBlobDevices",
+    "InjectCrossDeviceCopies",
+    "InjectDeviceCopiesAmongNets",
+    "InjectDeviceCopiesAmongNetsWithoutB2D",
     "IsGPUDeviceType",
     "IsOperator",
     "IsOperatorWithEngine",
@@ -87,6 +103,7 @@ __all__ = [
     "OpSSA",
     "Plan",
     "RefreshRegisteredOperators",
+    "RemapEntry",
     "ScopedBlobReference",
     "ScopedName",
     "SetEnginePref",
@@ -94,6 +111,8 @@ __all__ = [
     "SetOpEnginePref",
     "SetPerOpEnginePref",
     "add_nets_in_order",
+    "copy_func_between_devices",
+    "device_equal",
     "device_option_equal",
     "execution_step",
     "get_net_name",
@@ -102,9 +121,11 @@ __all__ = [
     "get_ssa",
     "get_undefined_blobs",
     "output_to_list",
+    "remap_input",
     "scope",
     "scoped_execution_step",
     "to_execution_step",
+    "update_placeholder_op_output",
 ]
 
 # a family exists because its file does

@@ -11,6 +11,7 @@ from caffe2py.executor.benchmark import BenchmarkNet, BenchmarkNetOnce
 from caffe2py.executor.inputs import blob_name, net_name, stringify_proto
 from caffe2py.executor.native import C
 from caffe2py.executor.predictor import Predictor
+from caffe2py.executor.random_inputs import FillRandomNetworkInputs
 from caffe2py.executor.session import (
     Blobs,
     CreateBlob,
@@ -21,6 +22,8 @@ from caffe2py.executor.session import (
     FeedBlob,
     FetchBlob,
     FetchBlobs,
+    FetchInt8Blob,
+    FetchInt8BlobRealVal,
     GetBlobSizeBytes,
     GetCUDAVersion,
     GetCuDNNVersion,
@@ -57,6 +60,7 @@ from caffe2py.executor.session import (
 )
 from caffe2py.executor.workspace import Workspace
 from caffe2py.graph.scope import CurrentNameScope as GetNameScope
+from caffe2py.tensor.tensor import Int8Tensor
 
 StringifyBlobName = blob_name
 StringifyNetName = GetNetName = net_name
@@ -75,6 +79,9 @@ __all__ = [
     "FeedBlob",
     "FetchBlob",
     "FetchBlobs",
+    "FetchInt8Blob",
+    "FetchInt8BlobRealVal",
+    "FillRandomNetworkInputs",
     "GetBlobSizeBytes",
     "GetCUDAVersion",
     "GetCuDNNVersion",
@@ -84,6 +91,7 @@ __all__ = [
     "GpuDeviceType",
     "HasBlob",
     "InferShapesAndTypes",
+    "Int8Tensor",
     "IsNUMAEnabled",
     "Nets",
     "NumCudaDevices",

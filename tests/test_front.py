@@ -231,13 +231,19 @@ def test_messages_in_either_form(tmp_path):
 
 def test_records():
     class Record:
-        def field_blobs(self):
-            return ["x", "y"]
+        def __init__(self, *blobs):
+            self.blobs = list(blobs)
 
-    record, made = Record(), core.Net("records")
+        def has_blobs(self):
+            return True
+
+        def field_blobs(self):
+            return self.blobs
+
+    record, made = Record("x", "y"), core.Net("records")
     assert made.set_input_record(record) is record
     assert made.input_record() is made.Clone("copy").input_record() is record
     assert made.external_inputs == ["x", "y"]
     assert made.set_output_record(record) is made.output_record()
     with pytest.raises(UsageError, match="twice"):
-        made.set_input_record(Record())
+        made.set_input_record(Record("x"))

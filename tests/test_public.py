@@ -15,20 +15,24 @@ PACKAGE = Path(caffe2py.__file__).parent
 #: Every public module and its `__all__`: a change here is a change for users.
 PUBLIC = {
     "core": """
-        BlobReference C CreateOperator CurrentDeviceScope CurrentNameScope DataType
-        DeviceOption DeviceScope EmptyDeviceScope EmptyNameScope ExecutionStep
-        GetGlobalInitArgs GlobalInit GradientRegistry GradientSlice IR InferBlobDevices
-        InferOpBlobDevices InferOpBlobDevicesAsDict InferOpDeviceAsBlobDevices IsGPUDeviceType
-        IsOperator IsOperatorWithEngine NameScope Net OpSSA Plan RefreshRegisteredOperators
-        ScopedBlobReference ScopedName SetEnginePref SetGlobalEnginePref SetOpEnginePref
-        SetPerOpEnginePref add_nets_in_order device_option_equal execution_step get_net_name
-        get_op_ids_in_path get_output_producers get_ssa get_undefined_blobs output_to_list
-        scope scoped_execution_step to_execution_step""",
+        BlobReference C CreateOperator CreatePythonOperator CurrentDeviceScope
+        CurrentNameScope DataType DeviceOption DeviceScope EmptyDeviceScope EmptyNameScope
+        ExecutionStep GetGlobalInitArgs GlobalInit GradientRegistry GradientSlice IR
+        InferBlobDevices InferOpBlobDevices InferOpBlobDevicesAsDict
+        InferOpDeviceAsBlobDevices InjectCrossDeviceCopies InjectDeviceCopiesAmongNets
+        InjectDeviceCopiesAmongNetsWithoutB2D IsGPUDeviceType IsOperator IsOperatorWithEngine
+        NameScope Net OpSSA Plan RefreshRegisteredOperators RemapEntry ScopedBlobReference
+        ScopedName SetEnginePref SetGlobalEnginePref SetOpEnginePref SetPerOpEnginePref
+        add_nets_in_order copy_func_between_devices device_equal device_option_equal
+        execution_step get_net_name get_op_ids_in_path get_output_producers get_ssa
+        get_undefined_blobs output_to_list remap_input scope scoped_execution_step
+        to_execution_step update_placeholder_op_output""",
     "workspace": """
         BenchmarkNet BenchmarkNetOnce Blobs C CreateBlob CreateNet CurrentWorkspace DeleteNet
-        DeserializeBlob FeedBlob FetchBlob FetchBlobs GetBlobSizeBytes GetCUDAVersion
-        GetCuDNNVersion GetNameScope GetNetName GlobalInit GpuDeviceType HasBlob
-        InferShapesAndTypes IsNUMAEnabled Nets NumCudaDevices NumGpuDevices Predictor
+        DeserializeBlob FeedBlob FetchBlob FetchBlobs FetchInt8Blob FetchInt8BlobRealVal
+        FillRandomNetworkInputs GetBlobSizeBytes GetCUDAVersion GetCuDNNVersion GetNameScope GetNetName GlobalInit
+        GpuDeviceType HasBlob InferShapesAndTypes Int8Tensor IsNUMAEnabled Nets NumCudaDevices
+        NumGpuDevices Predictor
         RegisteredOperators RemoveBlob ResetBlob ResetWorkspace RootFolder RunNet RunNetOnce
         RunOperatorMultiple RunOperatorOnce RunOperatorsOnce RunPlan SerializeBlob
         StringifyBlobName StringifyNetName StringifyProto SwitchWorkspace Workspace
@@ -42,13 +46,51 @@ PUBLIC = {
         TryReadProtoWithClass debug raiseIfNotEqual""",
     "brew": """
         Register accuracy add_weight_decay arg_min arg_scope average_pool batch_mat_mul concat
-        conv conv_nd conv_transpose db_input depth_concat dropout elementwise_linear fc
+        cond conv conv_nd conv_transpose db_input depth_concat dropout elementwise_linear fc
         fc_decomp fused_8bit_rowwise_quantized_to_float group_conv group_conv_deprecated
-        has_helper image_input instance_norm iter layer_norm lrn mat_mul max_pool
+        has_helper image_input instance_norm iter layer_norm loop lrn mat_mul max_pool
         max_pool_with_index moments_with_running_stats packed_fc prelu reduce_sum relu softmax
         sparse_lengths_sum_4bit_rowwise_sparse spatial_bn spatial_gn sub sum tanh transpose""",
+    "control": """
+        BoolNet CombineConditions Do DoParallel DoUntil DoWhile For GetConditionBlobFromNet If
+        IfNot MergeConditionNets NotNet Switch SwitchNot Until While""",
+    "control_ops_grad": """
+        disambiguate_grad_if_op_output""",
+    "control_ops_util": """
+        add_if_op add_while_op get_external_blob_names""",
+    "gradient_checker": """
+        GradientChecker NetGradientChecker getGradientForOp""",
+    "lazy_dyndep": """
+        GetImportedOpsLibraries RegisterOpsLibrary SetErrorHandler""",
+    "memonger": """
+        AssignmentAlgorithm LiveRange Optimization Statistics apply_assignments blob_nbytes
+        collect_blob_sizes compute_assignments compute_assignments_dp
+        compute_assignments_greedy compute_blob_assignments compute_interference_graph
+        compute_ranges compute_statistics estimate_memory_usage get_memory_usage
+        get_updated_ranges is_compatible optimize_inference_fast optimize_inference_for_dag
+        optimize_interference release_blobs_when_used share_grad_blobs
+        topological_sort_traversal topological_sort_traversal_longest_path verify_assignments
+        verify_graph_equality verify_inplace_blobs""",
+    "regularizer": """
+        BoundedGradientProjection ConstantNorm ElasticNet ElasticNetL1NormTrimmed GroupL1Norm
+        L0ApproxNorm L1Norm L1NormTrimmed L2Norm LogBarrier LpNorm MaxNorm RegularizationBy
+        Regularizer SparseL1Norm SparseL2Norm SparseLpNorm""",
+    "visualize": """
+        ChannelFirst ChannelLast NCHW NHWC PatchVisualizer""",
     "model_helper": """
         ExtractPredictorNet ModelHelper ParameterInfo ParameterSharing ParameterTags""",
+    "rnn_cell": """
+        AttentionCell AttentionType BasicRNN BasicRNNCell DropoutCell GetLSTMParamNames
+        InitFromLSTMParams LSTM LSTMCell LSTMInitializer LSTMWithAttention LSTMWithAttentionCell
+        LayerNormLSTM LayerNormLSTMCell LayerNormMILSTM LayerNormMILSTMCell MILSTM MILSTMCell
+        MILSTMWithAttentionCell MultiRNNCell RNNCell UnrolledCell cudnn_LSTM layered_LSTM""",
+    "gru_cell": """
+        GRU GRUCell""",
+    "attention": """
+        AttentionType apply_dot_attention apply_recurrent_attention apply_regular_attention
+        apply_soft_coverage_attention""",
+    "recurrent": """
+        recurrent_net retrieve_step_blobs set_rnn_executor_config""",
     "optimizer": """
         AdadeltaOptimizer AdagradOptimizer AdamOptimizer AuxOptimizerParams FP16SgdOptimizer
         FP16_ENGINES FtrlOptimizer GFtrlOptimizer MultiPrecisionSgdOptimizer Optimizer

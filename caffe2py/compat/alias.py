@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 
 from caffe2py.errors import UsageError
+from caffe2py.graph.early import check_early
 
 __all__ = ["install", "installed", "names", "uninstall"]
 
@@ -28,11 +29,16 @@ __all__ = ["install", "installed", "names", "uninstall"]
 _PACKAGES = ("caffe2", "caffe2.proto", "caffe2.python", "caffe2.python.modeling")
 
 _PYTHON = """
-    brew cnn core dyndep experiment_util model_helper net_drawer net_printer optimizer
-    optimizer_context regularizer_context scope timeout_guard utils workspace
+    attention brew cnn control control_ops_grad control_ops_util core dyndep experiment_util
+    gradient_checker gru_cell lazy_dyndep memonger model_helper net_drawer net_printer optimizer
+    optimizer_context recurrent regularizer regularizer_context rnn_cell scope timeout_guard
+    utils visualize workspace
 """
 _MODELING = "initializers parameter_info parameter_sharing"
 _PROTO = "caffe2_pb2 hsm_pb2 metanet_pb2 predictor_consts_pb2 prof_dag_pb2"
+
+#: Caffe2's names of its native library.
+_NATIVE = ("caffe2.python._import_c_extension", "caffe2.python.caffe2_pybind11_state")
 
 #: Caffe2's name of a module -> the module of this package.
 _MODULES = {
@@ -69,6 +75,19 @@ class _NewPackage(Loader):
         module.__path__ = []
 
 
+class _NativeModule(Loader):
+    """Makes the module of Caffe2's native library, whose names are those of `core.C`."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        native = importlib.import_module("caffe2py.core").C
+        module.__doc__ = "What scripts call of Caffe2's native library, provided by caffe2py."
+        module.__dict__["__getattr__"] = lambda name: getattr(native, name)
+        module.__dict__["__dir__"] = native.__dir__
+
+
 class _Finder(MetaPathFinder):
     """Finds Caffe2's modules in this package."""
 
@@ -77,6 +96,8 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname in _PACKAGES:
             return ModuleSpec(fullname, _NewPackage(), is_package=True)
+        if fullname in _NATIVE:
+            return ModuleSpec(fullname, _NativeModule())
         if fullname in _MODULES:
             return ModuleSpec(fullname, _SameModule(_MODULES[fullname]))
         if fullname.startswith("caffe2.python.modeling."):  # below what was added to its parent
@@ -110,6 +131,7 @@ def install(force: bool = False) -> None:
         raise UsageError(f"there is a real Caffe2 in {real}", hint="install(force=True) hides it")
     _forget()
     sys.meta_path.insert(0, _finder)
+    check_early(False)  # as in Caffe2: a net is checked when it is created
 
 
 def uninstall() -> None:
@@ -117,6 +139,7 @@ def uninstall() -> None:
     if installed():
         sys.meta_path.remove(_finder)
         _forget()
+        check_early(True)
 
 
 def _forget() -> None:

@@ -18,7 +18,7 @@ from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Launch, Scope
 from caffe2py.registry.infer import Query
 from caffe2py.registry.operator import lookup, service
-from caffe2py.registry.place import located, operator_place
+from caffe2py.registry.place import located, note_place, operator_place
 from caffe2py.registry.schema import Args
 from caffe2py.tensor.device import Device
 from caffe2py.tensor.tensor import Array, Blob, empty
@@ -72,6 +72,7 @@ class BoundOperator:
             kernel = self.operator.kernel(device, op.engine)
             self.implementation = kernel.function
             self.dynamic = kernel.dynamic(op)
+            self._takes_nothing = kernel.takes_nothing
             self._reads = None if kernel.reads is None else tuple(kernel.reads(op))
             self.input_blobs = tuple(self._input(workspace, k) for k in range(len(op.input)))
             self.output_blobs = tuple(workspace.create_blob(name) for name in op.output)
@@ -83,8 +84,10 @@ class BoundOperator:
         self._scratch: list[Array] = []
         self._random: Array | None = None
         self._inputs: tuple[Array | None, ...] = ()
+        self.input_types: tuple[TensorType, ...] = ()
         self._held: tuple[str, ...] = ()
         self._looked = False
+        self._new: tuple[bool, ...] = ()
         self.shares = False
 
     def _input(self, workspace: Blobs, index: int) -> Blob:
@@ -103,6 +106,11 @@ class BoundOperator:
     def input_count(self) -> int:
         """How many inputs there are."""
         return len(self.input_blobs)
+
+    @property
+    def output_count(self) -> int:
+        """How many outputs there are."""
+        return len(self.output_blobs)
 
     @property
     def inputs(self) -> tuple[Array, ...]:
@@ -129,6 +137,13 @@ class BoundOperator:
         found = self._held[index] if self._held else type(blob.value).__name__
         return BlobTypeError(f"input {index} '{blob.name}': expected a tensor, found {found}")
 
+    def _quantized(self, index: int) -> Error:
+        return BlobTypeError(
+            f"input {index} '{self.input_blobs[index].name}': expected a tensor, found a quantized "
+            "one (Int8Tensor)",
+            hint="Int8Dequantize",
+        )
+
     @property
     def outputs(self) -> tuple[Array, ...]:
         """The output tensors, sized by inference."""
@@ -143,6 +158,10 @@ class BoundOperator:
     def output(self, index: int, shape: Shape, dtype: DType) -> Array:
         """Size one output."""
         return self.output_blobs[index].resize(shape, np.dtype(dtype))
+
+    def is_new(self, index: int) -> bool:
+        """Whether an output was not of this type and shape before this plan."""
+        return self._new[index]
 
     def scratch(self, shape: Shape, dtype: Any) -> Array:
         """An array that lives as long as the plan."""
@@ -197,6 +216,11 @@ class BoundOperator:
             self._random = np.array([key, 0], np.uint64)
         return self._random
 
+    @property
+    def draws(self) -> bool:
+        """Whether it has asked for random numbers so far."""
+        return self._random is not None
+
     # ---- what an executor does with it
 
     def blobs(self) -> Iterator[Blob]:
@@ -238,7 +262,10 @@ class BoundOperator:
         self._looked = False
         self._inputs = tuple(blob.array for blob in self.input_blobs)
         self._held = tuple(type(blob.value).__name__ for blob in self.input_blobs)
+        before = [blob.array for blob in self.output_blobs]
         self._allocate(self.operator.infer(self._query()))
+        pairs = zip(self.output_blobs, before, strict=True)
+        self._new = tuple(blob.array is not array for blob, array in pairs)
         answer = self.implementation(self)
         launches = (answer,) if isinstance(answer, Launch) else tuple(answer or ())
         if self._looked:
@@ -247,11 +274,15 @@ class BoundOperator:
 
     def _query(self) -> Query:
         types = tuple(
-            UNKNOWN if b.array is None else TensorType.of(b.array) for b in self.input_blobs
+            UNKNOWN if b.array is None else TensorType.of(b.array, b.quantum)
+            for b in self.input_blobs
         )
         for index, blob in enumerate(self.input_blobs):
-            if blob.value is None:
+            if blob.value is None and not self._takes_nothing:
                 raise self._no_tensor(index)
+            if blob.quantum is not None and not self.schema.quantized:
+                raise self._quantized(index)
+        self.input_types = types
         value: Callable[[int], Any] = (
             (lambda index: self.input_blobs[index].array) if self.dynamic else (lambda index: None)
         )
@@ -262,7 +293,7 @@ class BoundOperator:
         for blob, type_ in zip(self.output_blobs, types, strict=True):
             shape = type_.full_shape
             if type_.dtype is not None and shape is not None:
-                blob.resize(shape, type_.dtype)
+                blob.resize(shape, type_.dtype, type_.quantum)
 
     def _refuse_twice(self, types: Sequence[TensorType]) -> None:
         """One blob can take two outputs only if both have its size."""
@@ -303,12 +334,33 @@ class BoundOperator:
         """The contents of the inputs that decide on the launches; None: others decide too."""
         if self._reads is None:
             return None
-        arrays = [self.input_blobs[index].array for index in self._reads]
-        return tuple(b"" if array is None else array.tobytes() for array in arrays)
+        return tuple(map(self._read, self._reads))
+
+    def _read(self, entry: int | tuple[int, Callable[[Array], bool]]) -> bytes:
+        """The contents of an input; none where it does not decide."""
+        index, decides = entry if isinstance(entry, tuple) else (entry, None)
+        array = self.input_blobs[index].array
+        unread = array is None or (decides is not None and not decides(array))
+        return b"" if array is None or unread else array.tobytes()
 
     def _same_contents(self) -> bool:
         return self._contents is not None and self._contents == self._read_contents()
 
+    def cancel(self) -> None:
+        """From another thread: let a run that waits (for a queue, a net of its own) end soon."""
+        for value in list(self.kept.values()):
+            stop = getattr(value, "cancel", None)
+            if callable(stop):
+                stop()
+
     def failure(self, launch: Launch, status: int) -> Error:
-        """The error that a launch's status means, with the operator's place."""
-        return launch.explain(status).with_where(self.origin.where(self.index, self.op))
+        """The error that a launch's status means, with the operator's place.
+
+        What a user's function raised is raised as it is, with the place as a note.
+        """
+        where = self.origin.where(self.index, self.op)
+        try:
+            return launch.explain(status).with_where(where)
+        except Exception as error:
+            note_place(error, where)
+            raise

@@ -17,7 +17,8 @@ from caffe2py.executor.inputs import as_net, as_operator, as_plan, blob_name, ne
 from caffe2py.executor.predictor import Predictor
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
-from caffe2py.registry.operator import lookup, registered
+from caffe2py.registry.functions import register_function, register_gradient
+from caffe2py.registry.operator import lookup, provide, registered, service
 from caffe2py.registry.schema import Schema
 
 __all__ = ["Blob", "C", "NativeWorkspace", "nearby_opnames"]
@@ -133,6 +134,9 @@ class NativeWorkspace(metaclass=_Current):
         return True
 
 
+provide("workspace view", lambda: NativeWorkspace.of)
+
+
 class OpSchema:
     """Declarations of operators, as scripts ask for them: `C.OpSchema.get("Relu")`."""
 
@@ -168,9 +172,6 @@ class _Native:
 
     has_mkldnn = use_mkldnn = use_rocm = use_trt = is_asan = False
     has_gpu_support = has_cuda_support = has_hip_support = False
-    cudnn_convolution_fwd_algo_count = 0
-    cudnn_convolution_bwd_data_algo_count = 0
-    cudnn_convolution_bwd_filter_algo_count = 0
 
     _FUNCTIONS: ClassVar[Mapping[str, Any]] = {
         "benchmark_net": _benchmark_net,
@@ -207,15 +208,25 @@ class _Native:
         "get_cudnn_version": lambda: 0,
         "get_num_numa_nodes": lambda: -1,
         "is_numa_enabled": lambda: False,
-        "registered_dbs": lambda: ["minidb"],
+        "register_python_op": register_function,
+        "register_python_gradient_op": register_gradient,
+        "registered_dbs": lambda: service("databases").known_types(),
+        "create_db": lambda type_, path, mode: service("databases").open_database(
+            type_, path, mode
+        ),
         "define_caffe2_no_operator_schema": lambda *names: None,
         "support_onnx_export": lambda op_type: op_type in registered(),
         "net_name": net_name,
     }
 
+    #: Classes that operators bring along.
+    _DATABASES = ("Cursor", "Mode", "Transaction")
+
     def __getattr__(self, name: str) -> Any:
         if name in self._FUNCTIONS:
             return self._FUNCTIONS[name]
+        if name in self._DATABASES:
+            return getattr(service("databases"), name)
         if name.startswith("__"):
             raise AttributeError(name)
         raise NotReachableError(f"Caffe2's native library has '{name}', perhaps; caffe2py has not")

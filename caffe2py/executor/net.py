@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from caffe2py.errors import NetError
+from caffe2py.executor import floating
 from caffe2py.executor.bind import Blobs, BoundOperator, Origin
 from caffe2py.proto.analysis import nesting_depth
 from caffe2py.proto.caffe2_pb2 import NetDef
@@ -183,8 +186,35 @@ class CreatedNet:
         """After a fork nobody is left who could release the lock."""
         self._lock = threading.Lock()
 
+    def cancel(self) -> None:
+        """From another thread: let operators that wait give up, so that a run ends soon."""
+        for operator in self.operators:
+            operator.cancel()
+
     def run(self, iterations: int = 1) -> None:
         """Run the net; calls from several threads take turns."""
         with self._lock:
             for _ in range(iterations):
-                self.runner.run()
+                if floating.watched():
+                    floating.run(self.operators)
+                else:
+                    self.runner.run()
+
+    def run_watched(self, after: Callable[[BoundOperator], None]) -> None:
+        """Run the net once, one operator after another, and tell `after` of each that has run."""
+        with self._lock:
+            for operator in self.operators:
+                operator.run()
+                after(operator)
+
+    # ---- random numbers: the key and the count of runs of each operator that draws some
+
+    def random_states(self) -> dict[int, tuple[int, int]]:
+        """By the index of the operator; `set_random_states` continues from there."""
+        drawn = ((o.index, o.random_state()) for o in self.operators if o.draws)
+        return {index: (int(state[0]), int(state[1])) for index, state in drawn}
+
+    def set_random_states(self, states: Mapping[int, tuple[int, int]]) -> None:
+        """Let operators draw what they would have drawn next when `random_states` was asked."""
+        for index, state in states.items():
+            self.operators[index].random_state()[...] = np.array(state, np.uint64)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +15,46 @@ from caffe2py.errors import BlobTypeError, MissingBlobError, NetError
 from caffe2py.proto.caffe2_pb2 import ExecutionStep, NetDef, PlanDef
 
 if TYPE_CHECKING:
+    from caffe2py.executor.net import CreatedNet
     from caffe2py.executor.workspace import Workspace
+
+#: After a failure: seconds between two calls to give up, and how long the others may take for it.
+_PAUSE = 0.05
+_PATIENCE = 60.0
+
+
+class _Run:
+    """One run of a plan: which nets run now, and whether it has failed."""
+
+    def __init__(self) -> None:
+        self.failed = threading.Event()
+        self._nets: dict[int, CreatedNet] = {}
+        self._lock = threading.Lock()
+
+    def run(self, workspace: Workspace, name: str) -> None:
+        """Run a created net."""
+        net = workspace.net(name)
+        with self._running(net):
+            net.run()
+
+    @contextmanager
+    def _running(self, net: CreatedNet) -> Iterator[None]:
+        key = threading.get_ident()
+        with self._lock:
+            self._nets[key] = net
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._nets[key]
+
+    def give_up(self) -> None:
+        """Let nobody begin anything new, and wake those who wait for a queue."""
+        self.failed.set()
+        with self._lock:
+            nets = list(self._nets.values())
+        for net in nets:
+            net.cancel()
 
 
 def run_plan(plan: PlanDef, workspace: Workspace) -> None:
@@ -27,8 +66,9 @@ def run_plan(plan: PlanDef, workspace: Workspace) -> None:
     for net in plan.network:
         if not _is_local(plan, net.name):
             workspace.create_net(net, overwrite=True)
+    run = _Run()
     for step in plan.execution_step:
-        _Step(step, nets, plan.name).run(workspace)
+        _Step(step, nets, plan.name).run(workspace, run)
 
 
 def _is_local(plan: PlanDef, name: str) -> bool:
@@ -48,7 +88,8 @@ def _uses(step: ExecutionStep, name: str, *, inside: bool) -> list[bool]:
 class _Step:
     """One execution step with its substeps.
 
-    As in Caffe2 the fields criteria_network and num_concurrent_instances have no effect.
+    num_concurrent_instances lets each substep run so often side by side; nets of a step's own run
+    once, as in Caffe2. The field criteria_network has no effect.
     """
 
     def __init__(self, step: ExecutionStep, nets: dict[str, NetDef], plan: str) -> None:
@@ -64,7 +105,7 @@ class _Step:
                 raise NetError(f"net '{name}' is not in the plan", where=self.where)
         self.substeps = [_Step(s, nets, plan) for s in step.substep]
 
-    def run(self, workspace: Workspace) -> None:
+    def run(self, workspace: Workspace, run: _Run) -> None:
         step = self.step
         if step.create_workspace:
             workspace = workspace.child()
@@ -74,42 +115,54 @@ class _Step:
             raise MissingBlobError(f"'{step.should_stop_blob}' does not exist", where=self.where)
         stop_reports = self._start_reports(workspace)
         try:
-            self._repeat(workspace)
+            self._repeat(workspace, run)
         finally:
             stop_reports()
 
     def _net_names(self) -> list[str]:
+        """The nets that run in the step's workspace: not those of substeps with their own."""
         own = [*self.step.network, *filter(None, [self.step.report_net])]
-        return own + [n for s in self.substeps for n in s._net_names()]
+        inner = (s for s in self.substeps if not s.step.create_workspace)
+        return own + [name for s in inner for name in s._net_names()]
 
-    def _repeat(self, workspace: Workspace) -> None:
+    def _repeat(self, workspace: Workspace, run: _Run) -> None:
         step = self.step
         limit: int | None = step.num_iter if step.HasField("num_iter") else 1
         if step.HasField("should_stop_blob"):
             limit = 1 if step.only_once else None
         done = 0
-        while limit is None or done < limit:
-            if not self._once(workspace):
+        while not run.failed.is_set() and (limit is None or done < limit):
+            if not self._once(workspace, run):
                 return
             done += 1
             if step.run_every_ms:
-                time.sleep(step.run_every_ms / 1000)
+                run.failed.wait(step.run_every_ms / 1000)
 
-    def _once(self, workspace: Workspace) -> bool:
+    def _once(self, workspace: Workspace, run: _Run) -> bool:
         """Run all nets or substeps; False as soon as the stop blob says so."""
-        if self.step.concurrent_substeps and len(self.substeps) > 1:
-            _run_together([functools.partial(s.run, workspace) for s in self.substeps])
+        copies = max(self.step.num_concurrent_instances, 1)
+        if self.step.concurrent_substeps and len(self.substeps) * copies > 1:
+            self._run_copies(self.substeps, copies, workspace, run)
             return not self._stopped(workspace)
         for name in self.step.network:
-            workspace.run_net(name)
+            run.run(workspace, name)
             if self._stopped(workspace):
                 return False
         for substep in self.substeps:
-            substep.run(workspace)
+            self._run_copies([substep], copies, workspace, run)
             if self._stopped(workspace):
                 return False
         # with nothing to do, a loop until a blob says stop would never end
         return bool(self.step.network or self.substeps)
+
+    def _run_copies(
+        self, steps: Sequence[_Step], copies: int, workspace: Workspace, run: _Run
+    ) -> None:
+        jobs = [functools.partial(s.run, workspace, run) for s in steps for _ in range(copies)]
+        if len(jobs) == 1:
+            jobs[0]()
+        else:
+            _run_together(jobs, run)
 
     def _stopped(self, workspace: Workspace) -> bool:
         if not self.step.HasField("should_stop_blob"):
@@ -141,9 +194,43 @@ class _Step:
         return stop
 
 
-def _run_together(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run jobs on threads of their own; the first error is raised when all have ended."""
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        futures = [pool.submit(job) for job in jobs]
-    for future in futures:
-        future.result()
+def _run_together(jobs: Sequence[Callable[[], None]], run: _Run) -> None:
+    """Run jobs on threads of their own; the first error is raised when all have ended.
+
+    After an error, and if the program is interrupted, the others are told to give up.
+    """
+    errors: list[BaseException] = []
+
+    def work(job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            errors.append(error)
+            run.give_up()
+
+    threads = [threading.Thread(target=work, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    try:
+        _wait_for(threads, run)
+    except BaseException:
+        run.give_up()
+        _wait_for(threads, run)
+        raise
+    if errors:
+        raise errors[0]
+
+
+def _wait_for(threads: Sequence[threading.Thread], run: _Run) -> None:
+    """Wait until threads have ended; once the run has failed, not for ever."""
+    deadline: float | None = None
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(_PAUSE)
+            if not run.failed.is_set():
+                continue
+            # what began to wait for a queue after the last call has to be told, too
+            run.give_up()
+            deadline = deadline or time.monotonic() + _PATIENCE
+            if time.monotonic() > deadline:
+                return

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.errors import Error, UnsupportedError, UsageError
+from caffe2py.errors import BlobTypeError, Error, UnsupportedError, UsageError
+from caffe2py.executor import floating
 from caffe2py.executor.inputs import as_net, as_operator, as_plan, blob_name, net_name
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, TensorProto
 from caffe2py.registry.infer_net import Walk
+from caffe2py.registry.lazy import load_lazy
 from caffe2py.registry.operator import registered
 from caffe2py.tensor.device import Device
 from caffe2py.tensor.serialize import (
@@ -22,7 +24,7 @@ from caffe2py.tensor.serialize import (
     serialize_blob,
     tensor_from_proto,
 )
-from caffe2py.tensor.tensor import Array
+from caffe2py.tensor.tensor import Array, Int8Tensor
 from caffe2py.tensor.types import TensorType, dtype_from_number, number_from_dtype
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ _MAX_SHAPE = 64
 _DEFAULT = "default"
 _workspaces: dict[str, Workspace] = {_DEFAULT: Workspace()}
 _current = _DEFAULT
+#: What is current in place of the named one, where a program switched to one without a name.
+_unnamed: Workspace | None = None
 _global_init_args: list[str] = []
 
 has_gpu_support = False
@@ -49,7 +53,7 @@ operator_tracebacks: dict[str, Any] = {}
 
 def current() -> Workspace:
     """The workspace that the functions here work on."""
-    return _workspaces[_current]
+    return _workspaces[_current] if _unnamed is None else _unnamed
 
 
 # ---------------------------------------------------------------- workspaces
@@ -66,26 +70,33 @@ def Workspaces() -> list[str]:
 
 
 def SwitchWorkspace(name: Any, create_if_missing: bool | None = None) -> None:
-    """Make another workspace the current one; UsageError if there is none of that name."""
-    global _current
+    """Make another workspace the current one: by its name, or a `C.Workspace` itself.
+
+    Raises UsageError if there is none of that name.
+    """
+    global _current, _unnamed
+    if isinstance(getattr(name, "_workspace", None), Workspace):
+        _unnamed = name._workspace
+        return
     text = blob_name(name)
     if text not in _workspaces:
         if not create_if_missing:
             known = ", ".join(Workspaces())
             raise UsageError(f"workspace '{text}' does not exist; there is {known}")
         _workspaces[text] = Workspace()
-    _current = text
+    _current, _unnamed = text, None
 
 
 @contextmanager
 def WorkspaceGuard(workspace_name: Any) -> Iterator[None]:
     """Work on another workspace, made if necessary, and then on this one again."""
-    before = _current
+    global _current, _unnamed
+    before = _current, _unnamed
     SwitchWorkspace(workspace_name, True)
     try:
         yield
     finally:
-        SwitchWorkspace(before)
+        _current, _unnamed = before
 
 
 def ResetWorkspace(root_folder: str | None = None) -> bool:
@@ -100,10 +111,16 @@ def RootFolder() -> str:
 
 
 def GlobalInit(args: Iterable[str | bytes]) -> bool:
-    """Accept Caffe2's command line flags; they are remembered and change nothing. Returns True."""
+    """Accept Caffe2's command line flags and remember them; returns True.
+
+    `--caffe2_operator_throw_if_fp_exceptions=1` makes nets raise after an operator that divided by
+    zero or computed what is not defined, and `..._fp_overflow_exceptions=1` after an overflow. All
+    others change nothing.
+    """
     if isinstance(args, str | bytes):
         raise UsageError(f"GlobalInit takes a list of arguments, found {args!r:.80}")
     _global_init_args[:] = [blob_name(arg) for arg in args][1:]
+    floating.watch(_global_init_args)
     return True
 
 
@@ -147,8 +164,9 @@ def FeedBlob(name: Any, arr: Any, device_option: DeviceOption | None = None) -> 
     """Copy a value into a blob, which is made if necessary. Returns True.
 
     `arr` is an array, what becomes one (numbers, lists), a TensorProto, or str or bytes, which make
-    a string blob; arrays of str or bytes make a string tensor. Raises DTypeError for an array that
-    no tensor can hold, UnsupportedError for a device other than the CPU.
+    a string blob; arrays of str or bytes make a string tensor, an Int8Tensor a quantized one.
+    Raises DTypeError for an array that no tensor can hold, UnsupportedError for a device other than
+    the CPU.
     """
     device = Device() if device_option is None else Device.from_option(device_option)
     if device.kind != "cpu":
@@ -162,14 +180,31 @@ def FetchBlob(name: Any) -> Any:
     """A copy of what a blob holds: an array, or bytes for a string blob.
 
     String tensors are arrays of bytes objects. For anything else it is a line of text (bytes) that
-    names the kind of object. Raises MissingBlobError if there is no such blob.
+    names the kind of object. Raises MissingBlobError if there is no such blob, BlobTypeError for a
+    quantized tensor.
     """
     text = blob_name(name)
     blob = current().blob(text)
+    if blob.quantum is not None:
+        raise BlobTypeError(f"Use FetchInt8Blob to fetch Int8 Blob {text}")
     if isinstance(blob.value, bytes) or blob.array is not None:
         return current().fetch(text)
     kind = "nullptr (uninitialized)" if blob.value is None else type(blob.value).__name__
     return f"{text}, a C++ native class of type {kind}.".encode()
+
+
+def FetchInt8Blob(name: Any) -> Int8Tensor:
+    """A copy of a quantized tensor; BlobTypeError for a blob that holds something else."""
+    value = current().fetch(blob_name(name))
+    if not isinstance(value, Int8Tensor):
+        raise BlobTypeError(f"You are not fetching an Int8Blob {blob_name(name)}. Use FetchBlob")
+    return value
+
+
+def FetchInt8BlobRealVal(name: Any) -> Array:
+    """The numbers that a quantized tensor stands for, float32; errors as FetchInt8Blob."""
+    data, scale, zero_point = FetchInt8Blob(name)
+    return (data.astype(np.int64) - zero_point).astype(np.float32) * np.float32(scale)
 
 
 def FetchBlobs(names: Iterable[Any]) -> list[Any]:
@@ -221,8 +256,10 @@ def DeserializeBlob(name: Any, serialized: bytes) -> None:
     """
     blob = current().create_blob(blob_name(name))
     value = blob_from_proto(parse_blob(serialized), blob.array)
-    if value is not blob.array:
+    if value is not blob.array and isinstance(value, np.ndarray | bytes):
         current().feed(blob.name, value)
+    elif value is not blob.array:
+        blob.put(value)
     else:
         blob.version += 1
 
@@ -262,6 +299,7 @@ def CreateNet(net: Any, overwrite: bool = False, input_blobs: Iterable[Any] | No
     `input_blobs` are made, empty, if they do not exist. Raises NetError if a net of that name
     exists and not `overwrite`, and whatever is wrong with an operator, with its place.
     """
+    load_lazy()
     for name in [input_blobs] if isinstance(input_blobs, str) else input_blobs or ():
         CreateBlob(name)
     current().create_net(as_net(net), overwrite=overwrite)
@@ -359,10 +397,11 @@ def _known_blobs() -> Walk:
     types: dict[str, TensorType] = {}
     values: dict[str, Array] = {}
     for name in Blobs():
-        array = current().blob(name).array
+        blob = current().blob(name)
+        array = blob.array
         if array is None:
             continue
-        types[name] = TensorType.of(array)
+        types[name] = TensorType.of(array, blob.quantum)
         if array.dtype.kind in "iu" and array.size <= _MAX_SHAPE:
             values[name] = np.array(array)
     return Walk(types, values)

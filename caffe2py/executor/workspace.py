@@ -10,12 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.errors import BlobTypeError, Error, MissingBlobError, NetError
+from caffe2py.errors import BlobTypeError, DTypeError, Error, MissingBlobError, NetError
 from caffe2py.executor.bind import BoundOperator, Origin
 from caffe2py.executor.net import CreatedNet
 from caffe2py.executor.plan import run_plan
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
-from caffe2py.tensor.tensor import Array, Blob, Tensor, as_tensor_array
+from caffe2py.tensor.tensor import Array, Blob, Int8Tensor, Tensor, as_tensor_array
+from caffe2py.tensor.types import Quantum, dtype_name
+
+
+def _integers(data: Any) -> Array:
+    """The integers of a quantized tensor; DTypeError for other elements."""
+    array = as_tensor_array(data)
+    if array.dtype not in (np.uint8, np.int32):
+        raise DTypeError(
+            f"a quantized tensor holds uint8 or int32, found {dtype_name(array.dtype)}"
+        )
+    return array
 
 
 class Workspace:
@@ -85,6 +96,8 @@ class Workspace:
     def feed(self, name: str, value: Any) -> None:
         """Copy a value into a blob: an array (or what becomes one), or str/bytes as they are.
 
+        An Int8Tensor makes a quantized tensor.
+
         The blob keeps its storage if shape and type stay the same, so nets need no new plan.
         Raises DTypeError for an array that no tensor can hold.
         """
@@ -93,27 +106,36 @@ class Workspace:
         if isinstance(value, bytes):
             self.create_blob(name).put(value)
             return
+        quantum = None
         try:
+            if isinstance(value, Int8Tensor):
+                quantum = Quantum(float(np.float32(value.scale)), int(value.zero_point))
+                value = _integers(value.data)
             array = as_tensor_array(value)
         except Error as error:
             raise error.with_where(f"FeedBlob('{name}')") from None
-        self.create_blob(name).feed(array)
+        self.create_blob(name).feed(array, quantum)
 
     def fetch(self, name: str) -> Any:
         """A copy of what a blob holds; an object that is no tensor is returned as it is.
+
+        A quantized tensor is an Int8Tensor.
 
         Raises MissingBlobError if there is no blob, or nothing in it.
         """
         blob = self.blob(name)
         if isinstance(blob.value, Tensor):
-            return np.array(blob.value.array, order="C", copy=True, subok=False)
+            array = np.array(blob.value.array, order="C", copy=True, subok=False)
+            return array if blob.quantum is None else Int8Tensor(array, *blob.quantum)
         if blob.value is None:
             raise MissingBlobError(f"blob '{name}' holds no value yet", hint="run what makes it")
         return blob.value
 
     def fetch_array(self, name: str) -> Array:
-        """As fetch, refusing with BlobTypeError what is not a tensor."""
+        """As fetch, refusing with BlobTypeError what is no tensor; of a quantized one its data."""
         value = self.fetch(name)
+        if isinstance(value, Int8Tensor):
+            return value.data
         if not isinstance(value, np.ndarray):
             raise BlobTypeError(f"blob '{name}' holds a {type(value).__name__}, not a tensor")
         return value
@@ -148,9 +170,9 @@ class Workspace:
     def create_net(self, net: NetDef, *, overwrite: bool = False) -> str:
         """Bind a net to this workspace under its name and return the name.
 
-        Raises NetError if the name is empty or taken; what binding raises leaves the old net.
+        Raises NetError if there is no name, or it is taken; what binding raises leaves the old net.
         """
-        if not net.name:
+        if not net.HasField("name"):
             raise NetError("a net must have a name to be created")
         if net.name in self._nets and not overwrite:
             raise NetError(
@@ -203,10 +225,21 @@ class Workspace:
 
     def child(self, bindings: Mapping[str, str] | None = None) -> Workspace:
         """A workspace that sees this one's blobs; `bindings` lends some of them other names."""
-        made = Workspace(self)
+        made = type(self)(self)
         for inner, outer in (bindings or {}).items():
             made._blobs[inner] = self.blob(outer)
         return made
+
+    def apart(self) -> Workspace:
+        """A workspace with the same root folder that sees no blob but those lent to it."""
+        made = type(self)()
+        made.root_folder = self.root_folder
+        return made
+
+    def lend(self, name: str, blob: Blob) -> None:
+        """Let a blob of another workspace be this one's under a name."""
+        with self._lock:
+            self._blobs[name] = blob
 
     def reset(self, root_folder: str | None = None) -> None:
         """Forget all blobs and nets; `root_folder` is where file operators look."""

@@ -10,7 +10,7 @@ from caffe2py.graph.device import device_option_equal
 from caffe2py.graph.ir import IR
 from caffe2py.graph.rules import names_of
 from caffe2py.proto.args import make_argument
-from caffe2py.proto.caffe2_pb2 import DeviceOption, OperatorDef
+from caffe2py.proto.caffe2_pb2 import DeviceOption, NetDef, OperatorDef
 from caffe2py.registry.gradient import GradientSlice, gradient_name
 
 #: Positions of one gradient blob: (operator, output) in a group of backward operators.
@@ -61,12 +61,42 @@ def rename_written(group: Sequence[OperatorDef], places: Places, old: str, new: 
     """Write a blob under another name at these places, and read it so in the operators behind."""
     first = min(op for op, _ in places)
     for op, output in places:
-        group[op].output[output] = new
+        rename_output(group[op], output, new)
     others = {name for op in group for name in op.output}
     if old in others:  # still made for another contribution, which is the one that is read
         return
     for backward in group[first + 1 :]:
         backward.input[:] = [new if name == old else name for name in backward.input]
+
+
+def rename_output(op: OperatorDef, position: int, new: str) -> None:
+    """Let an operator write another blob, and its nets, where they know it by that name (If).
+
+    NetError for a loop that reads what it wrote in the round before.
+    """
+    old = op.output[position]
+    nets = [argument.n for argument in op.arg if argument.HasField("n")]
+    if op.type == "While" and old in op.input:
+        raise NetError(
+            f"'{old}' goes around in a While, so it cannot have another name at the end",
+            hint="Copy the blob, and let the loop work on the copy",
+        )
+    op.output[position] = new
+    if op.type in ("If", "While"):
+        for net in nets:
+            _rename_behind(net, old, new)
+
+
+def _rename_behind(net: NetDef, old: str, new: str) -> None:
+    """Rename a blob from where a net first writes it."""
+    written = False
+    for op in net.op:
+        if written:
+            op.input[:] = [new if name == old else name for name in op.input]
+        for position, name in enumerate(op.output):
+            if name == old:
+                rename_output(op, position, new)
+                written = True
 
 
 def accumulate(

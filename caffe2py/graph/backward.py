@@ -57,15 +57,20 @@ class Backward:
     gradients: dict[str, GradientRef]
 
 
-def backward_pass(forward: Forward, ys: Mapping[str, GradientRef]) -> Backward:
+def backward_pass(
+    forward: Forward, ys: Mapping[str, GradientRef], *, replace_given: bool = False
+) -> Backward:
     """The backward operators for `ys`: losses, each with its given gradient or None for ones.
+
+    A given gradient is added to what comes from users of the blob in the net, or with
+    `replace_given` replaced by that, as in Caffe2.
 
     Raises NoGradientError where a gradient has to pass an operator that has none, and NetError for
     a blob that the gradient reads and another operator overwrites, for gradients of one blob that
     are dense and sparse, or on several devices, and for a StopGradient that nothing reads. The
     place is the path from the loss to the operator.
     """
-    walk = _Walk(forward)
+    walk = _Walk(forward, replace_given)
     walk.refuse_orphans()
     for blob, gradient in ys.items():
         walk.start(blob, gradient)
@@ -78,8 +83,9 @@ def backward_pass(forward: Forward, ys: Mapping[str, GradientRef]) -> Backward:
 class _Walk:
     """What is known while the walk goes on."""
 
-    def __init__(self, forward: Forward) -> None:
+    def __init__(self, forward: Forward, replace_given: bool) -> None:
         self.forward = forward
+        self.replace_given = replace_given
         self.ir = IR(forward.operators)
         self.versions = Versions(forward, self.ir)
         self.operators: list[OperatorDef] = []
@@ -137,6 +143,11 @@ class _Walk:
             blob = key[0]
             contributions = self._contributions.get(key, [])
             if len(contributions) < 2 or self.ir.users(*key)[0] != index:
+                continue
+            if self.replace_given:
+                contributions = [c for c in contributions if not c.given] or contributions[:1]
+            if len(contributions) == 1:
+                self._contributions[key] = contributions
                 continue
             with self._located(index):
                 total = accumulate(blob, contributions, self.holders.free(blob), self._origin)

@@ -10,6 +10,7 @@ import numpy as np
 
 from caffe2py.errors import DTypeError, NetError, UsageError
 from caffe2py.graph.backward import Backward, backward_pass
+from caffe2py.graph.early import checks_early
 from caffe2py.graph.reference import BlobReference
 from caffe2py.graph.rules import MAKERS, Maker, as_gradient, gradient_of
 from caffe2py.graph.versions import Forward
@@ -115,7 +116,8 @@ def check_losses(net: NetDef, ys: Mapping[str, GradientRef], given: Iterable[Any
     for loss, gradient in ys.items():
         if loss not in (made if gradient is None else known):
             raise NetError(_unmade(loss, net, owners.get(loss)), where=f"net '{net.name}'")
-    _refuse_integers(net, ys)
+    if checks_early():
+        _refuse_integers(net, ys)
 
 
 def _unmade(loss: str, net: NetDef, owner: Any) -> str:

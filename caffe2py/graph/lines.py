@@ -18,14 +18,32 @@ _PACKAGE = str(Path(__file__).parents[1])
 _Key = tuple[str, tuple[str, ...]]
 
 
-def user_line() -> str | None:
+class Line(str):
+    """A line of the user's program, "file.py:12"; `full` is "/path/file.py:12:function"."""
+
+    full: str
+
+    def __new__(cls, text: str, full: str) -> Line:
+        """A line with both texts."""
+        made = super().__new__(cls, text)
+        made.full = full
+        return made
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return str(self), self.full
+
+
+def user_line() -> Line | None:
     """Where the user's program is, as "file.py:12": the innermost call outside this package."""
     frame = sys._getframe(1)
     while frame.f_code.co_filename.startswith(_PACKAGE):
         if frame.f_back is None:
             return None
         frame = frame.f_back
-    return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+    code = frame.f_code
+    number = frame.f_lineno
+    full = f"{code.co_filename}:{number}:{code.co_name}"
+    return Line(f"{_short(code.co_filename)}:{number}", full)
 
 
 def _short(file: str) -> str:

@@ -9,17 +9,25 @@ from typing import Any
 from caffe2py.errors import Error, NetError, UsageError
 from caffe2py.graph.backward import backward_pass
 from caffe2py.graph.constants import constant_fill
+from caffe2py.graph.early import checks_early
 from caffe2py.graph.gradients import GradientMap, check_losses, losses, references
-from caffe2py.graph.lines import Lines, user_line
+from caffe2py.graph.lines import Line, Lines, user_line
 from caffe2py.graph.naming import BlobNames, unique_net_name
 from caffe2py.graph.operators import CreateOperator, operator_label, unknown_method
-from caffe2py.graph.records import Records
+from caffe2py.graph.paths import detour_position, part, reroute
+from caffe2py.graph.python import python_token
+from caffe2py.graph.records import Records, blobs_of
 from caffe2py.graph.reference import BlobReference, ScopedBlobReference, ScopedName, blob_names
 from caffe2py.graph.versions import Forward
 from caffe2py.proto.analysis import rename_blobs
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, NetDef, OperatorDef
+from caffe2py.registry.gradient import GradientSlice
 from caffe2py.registry.operator import lookup, registered, verify
+
+
+class DuplicateError(NetError, AssertionError):
+    """An external input is declared twice."""
 
 
 class Net(Records):
@@ -138,6 +146,8 @@ class Net(Records):
 
     def _append(self, ops: Sequence[OperatorDef], lines: Iterable[str | None]) -> None:
         for index, op in enumerate(ops, len(self._net.op)):
+            if not checks_early():
+                break
             try:
                 verify(op)
             except Error as error:
@@ -166,6 +176,35 @@ class Net(Records):
         lines = [here if s is None else forward.line(s) for s in made.sources]
         self._append(made.operators, lines)
         return references(made)
+
+    def Python(
+        self,
+        f: Any,
+        grad_f: Any = None,
+        python_func_type: Any = None,
+        pass_workspace: bool = False,
+        grad_output_indices: Iterable[int] | None = None,
+        grad_input_indices: Iterable[int] | None = None,
+    ) -> Callable[..., Any]:
+        """What adds an operator that calls `f(inputs, outputs)`: `net.Python(f)(["x"], ["y"])`.
+
+        As `CreatePythonOperator`; `f` and `grad_f` may be tuples (builder, args, kwargs) too, whose
+        builder makes the function anew for every net that is created.
+        """
+        token = python_token(f, grad_f, python_func_type, pass_workspace, build=True)
+
+        def add(inputs: Any, outputs: Any = None, **kwargs: Any) -> Any:
+            return self._CreateAndAddToSelf(
+                "Python",
+                inputs,
+                outputs,
+                grad_output_indices=list(grad_output_indices or ()),
+                grad_input_indices=list(grad_input_indices or ()),
+                token=token,
+                **kwargs,
+            )
+
+        return add
 
     def Const(self, array: Any, blob_out: Any = None, dtype: Any = None) -> BlobReference:
         """A blob that holds these values: a filler operator of the kind that their type needs."""
@@ -228,19 +267,21 @@ class Net(Records):
         return self.external_outputs
 
     def AddExternalInput(self, *inputs: Any) -> Any:
-        """Declare blobs that come from outside; one reference, or a list for several.
+        """Declare blobs, or lists of them, that come from outside; returns one reference or a list.
 
-        Raises NetError for one that is declared already.
+        A record stands for its blobs. Raises DuplicateError for one that is declared already; then
+        none is declared.
         """
-        if not inputs:
+        names = [n for i in inputs for n in blobs_of(i)]
+        if not names:
             raise UsageError("AddExternalInput needs a blob")
-        made = [BlobReference(name, self) for name in inputs]
-        for blob in made:
-            if self._names.is_external(str(blob)):
-                raise NetError(
+        made = [BlobReference(name, self) for name in names]
+        for index, blob in enumerate(made):
+            if self._names.is_external(str(blob)) or str(blob) in map(str, made[:index]):
+                raise DuplicateError(
                     f"Net already contains an input named {blob}", where=f"net '{self._net.name}'"
                 )
-            self._net.external_input.append(str(blob))
+        self._net.external_input.extend(str(blob) for blob in made)
         return made if len(made) > 1 else made[0]
 
     def AddExternalInputs(self, *inputs: Any) -> Any:
@@ -317,8 +358,57 @@ class Net(Records):
             made.copy_records(self, {str(old): str(new) for old, new in (blob_remap or {}).items()})
         return made
 
+    def ClonePartial(
+        self, name: str, inputs: Any, outputs: Sequence[Any], remap_funcs: Any = None
+    ) -> tuple[Net, list[BlobReference]]:
+        """A copy of what makes `outputs` from `inputs`, and references to its outputs.
+
+        `inputs` are blobs, or a mapping (or list of pairs) from blobs to their names in the copy.
+        Blobs from outside keep their names, the others get "<name>/" in front. Raises PathError
+        where an input would be made again, NetError for an output that the net does not make.
+        """
+        for blob in outputs:
+            if not self.BlobIsDefined(blob):
+                raise NetError(f"{blob} is not defined", where=f"net '{self._net.name}'")
+        if not isinstance(inputs, Mapping):
+            inputs = dict(x if isinstance(x, tuple) else (x, x) for x in inputs)
+        given = {str(old): str(new) for old, new in inputs.items()}
+        used, renamed, external = part(self._net, name, given, [str(blob) for blob in outputs])
+        made = self.Clone(name, renamed, used, remap_funcs)
+        made.Proto().external_input[:] = external
+        made.Proto().external_output[:] = [renamed[str(blob)] for blob in outputs]
+        return made, [BlobReference(renamed[str(blob)], made) for blob in outputs]
+
+    def reroute_tensor(self, tensor: Any, new_producer: OperatorDef, can_modify: Any = None) -> int:
+        """Put an operator that reads `tensor` behind those that make its inputs.
+
+        Its first output takes the place of `tensor` in the operators behind it, or in those of them
+        that are in `can_modify`. Returns how many changed; PathError if it does not read `tensor`.
+        """
+        name = str(tensor)
+        self.insert_op_at_idx(new_producer, detour_position(self._net, name, new_producer))
+        return reroute(self._net, name, new_producer, can_modify)
+
+    def DeduplicateGradientSlices(self, g: GradientSlice, aggregator: str = "sum") -> GradientSlice:
+        """The same sparse gradient with every row named once: rows of one number are added.
+
+        With the aggregator "mean" they are averaged. UsageError for any other.
+        """
+        operators = {"sum": "UnsortedSegmentSum", "mean": "UnsortedSegmentMean"}
+        if aggregator.lower() not in operators:
+            raise UsageError(f"aggregator {aggregator!r} is none of {', '.join(operators)}")
+        unique, remapping = self.Unique([g.indices], 2, engine="SparseHash")
+        add = self.operator_method(operators[aggregator.lower()])
+        return GradientSlice(unique, add([g.values, remapping], 1))
+
     def PopulateProtoWithFileName(self) -> None:
-        """Accepted: where operators were created is known without it."""
+        """Name operators that have no name after where they were created: "file:line:function"."""
+        for op, line in zip(self._net.op, self._lines.of(self._net.op), strict=True):
+            if isinstance(line, Line) and not op.name:
+                op.name = line.full
+
+    def _CheckLookupTables(self) -> None:
+        """Accepted: names are looked up in the NetDef."""
 
     def UsedBlobNames(self) -> set[str]:
         """The names of all blobs of the net."""
@@ -335,11 +425,19 @@ class Net(Records):
         self._names.forget()
 
     def RunAllOnGPU(self, gpu_id: int = 0, use_cudnn: bool = False) -> None:
-        """Let the net run on a CUDA device; operators with a device of their own keep it."""
-        self._net.device_option.CopyFrom(DeviceOption(device_type=PROTO_CUDA, device_id=gpu_id))
-        if use_cudnn:
-            for op in self._net.op:
-                op.engine = "CUDNN"
+        """Let the net run on a CUDA device; operators with a device of their own keep it.
+
+        So do the step nets of RecurrentNetworks.
+        """
+        option = DeviceOption(device_type=PROTO_CUDA, device_id=gpu_id)
+        nets = [self._net]
+        for net in nets:
+            net.device_option.CopyFrom(option)
+            for op in net.op:
+                if use_cudnn:
+                    op.engine = "CUDNN"
+                if op.type == "RecurrentNetwork":
+                    nets += [arg.n for arg in op.arg if arg.name == "step_net"]
 
     def set_rand_seed(
         self, seed: int = 100, sequence_seed: bool = True, seed_on_op_def: bool = False
@@ -360,6 +458,11 @@ class Net(Records):
     def add_attribute(self, name: str, obj: Any) -> None:
         """Keep an object of the caller's with the net, under a name."""
         self._attributes[name].append(obj)
+
+    def take_attributes(self, other: Net) -> None:
+        """Keep what another net keeps, too."""
+        for name, values in other._attributes.items():
+            self._attributes[name] += values
 
     def get_attributes(self, name: str) -> list[Any]:
         """The objects that were kept under a name."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from caffe2py.errors import Error, UnknownOperatorError
+from caffe2py.graph.early import checks_early
 from caffe2py.graph.reference import blob_names
 from caffe2py.graph.scope import CurrentDeviceScope
 from caffe2py.proto.args import make_argument
@@ -65,7 +66,9 @@ def CreateOperator(
             op.device_option.CopyFrom(option)
         op.arg.extend([arg] if isinstance(arg, Argument) else arg or ())
         op.arg.extend(make_argument(k, value) for k, value in kwargs.items() if value is not None)
-        if operator_type in registered():  # an operator may be registered after its definition
+        if (
+            checks_early() and operator_type in registered()
+        ):  # an operator may be registered after its definition
             verify(op)
     except Error as error:
         raise error.with_where(operator_label(operator_type, name)) from None

@@ -130,6 +130,34 @@ class ExecutionStep:
         self._step.report_net = report_net.Name()
         self._step.report_interval = report_interval
 
+    def get_all_attributes(self, name: str) -> list[Any]:
+        """What all nets of the step and its substeps keep under a name."""
+        return [value for net in self.Nets() for value in net.get_attributes(name)]
+
+    @classmethod
+    def create_from_proto(
+        cls, step_proto: StepProto, net_obj_dict: dict[str, Net], net_proto_dict: Any
+    ) -> ExecutionStep:
+        """The step that a message describes, with its substeps.
+
+        `net_obj_dict` holds the nets by name; those that are missing are made from the messages in
+        `net_proto_dict` and added. Raises NetError for a net that is in neither.
+        """
+        made = cls(step_proto.name)
+        for substep in step_proto.substep:
+            made.AddSubstep(cls.create_from_proto(substep, net_obj_dict, net_proto_dict))
+        for name in step_proto.network:
+            made.AddNet(_net_of(name, net_obj_dict, net_proto_dict))
+        if step_proto.report_net:
+            report = _net_of(step_proto.report_net, net_obj_dict, net_proto_dict)
+            made.SetReportNet(report, step_proto.report_interval)
+        kept = StepProto()
+        kept.CopyFrom(step_proto)
+        for name in ("substep", "network", "report_net", "report_interval"):
+            kept.ClearField(name)
+        made._step.MergeFrom(kept)
+        return made
+
     def _all_nets(self) -> Iterator[Net]:
         yield from self._nets
         for substep in self._substeps:
@@ -201,6 +229,25 @@ class Plan:
         self.AddNets(step.Nets())
         self._steps.append(step)
         self._plan.execution_step.add().CopyFrom(step.Proto())
+
+    def get_all_attributes(self, name: str) -> list[Any]:
+        """What all nets of the plan keep under a name."""
+        return [value for net in self.Nets() for value in net.get_attributes(name)]
+
+    @classmethod
+    def create_from_proto(cls, plan_proto: PlanDef) -> Plan:
+        """The plan that a message describes; its nets get names that are unique in this process.
+
+        Raises NetError for two nets of one name, or a step with an unknown one.
+        """
+        protos = {net.name: net for net in plan_proto.network}
+        if len(protos) < len(plan_proto.network):
+            raise NetError("two nets have one name", where=f"plan '{plan_proto.name}'")
+        made = cls(plan_proto.name)
+        nets: dict[str, Net] = {}
+        for step in plan_proto.execution_step:
+            made.AddStep(ExecutionStep.create_from_proto(step, nets, protos))
+        return made
 
     def operator_lines(self) -> dict[str, list[str | None]]:
         """For each net, by name, where the user's program created its operators."""
@@ -290,6 +337,14 @@ def _fill(step: ExecutionStep, steps_or_nets: Any) -> None:
         return
     for item in items:
         step.AddSubstep(to_execution_step(item))
+
+
+def _net_of(name: str, nets: dict[str, Net], protos: Any) -> Net:
+    if name not in nets:
+        if name not in protos:
+            raise NetError(f"a step runs net '{name}', which the plan does not have")
+        nets[name] = Net(protos[name])
+    return nets[name]
 
 
 def _automatic_name() -> str:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from caffe2py.errors import UsageError
 from caffe2py.graph.net import Net
-from caffe2py.proto import analysis
+from caffe2py.graph.paths import (
+    Ssa,
+    get_op_ids_in_path,
+    get_output_producers,
+    get_undefined_blobs,
+    versions,
+)
 from caffe2py.proto.caffe2_pb2 import NetDef, TensorProto
+from caffe2py.registry.lazy import load_lazy
 from caffe2py.registry.operator import registered
 
-Versioned = analysis.Versioned
-Ssa = list[tuple[list[Versioned], list[Versioned]]]
+__all__ = [
+    "DataType",
+    "IsOperator",
+    "IsOperatorWithEngine",
+    "RefreshRegisteredOperators",
+    "get_net_name",
+    "get_op_ids_in_path",
+    "get_output_producers",
+    "get_ssa",
+    "get_undefined_blobs",
+    "output_to_list",
+]
 
 
 class DataType:
@@ -47,7 +64,9 @@ def IsOperatorWithEngine(op_type: str, engine: str) -> bool:
 
 
 def RefreshRegisteredOperators(trigger_lazy: bool = True) -> None:
-    """Accepted: new operators are seen at once."""
+    """Load the libraries that were registered for later; new operators are seen at once."""
+    if trigger_lazy:
+        load_lazy()
 
 
 def get_net_name(netlike: Any) -> str:
@@ -72,44 +91,4 @@ def get_ssa(net: Any, blob_versions: Mapping[str, int] | None = None) -> tuple[S
     proto = net.Proto() if isinstance(net, Net) else net
     if not isinstance(proto, NetDef):
         raise UsageError(f"expected a Net or a NetDef, found {net!r:.80}")
-    first = dict(blob_versions or {})
-    last = dict(first)
-    rows: Ssa = []
-    for inputs, outputs in analysis.ssa(proto):
-        row = [[(blob, n + first.get(blob, 0)) for blob, n in side] for side in (inputs, outputs)]
-        rows.append((row[0], row[1]))
-        for blob, version in (*row[0], *row[1]):
-            last[blob] = max(version, last.get(blob, 0))
-    return rows, last
-
-
-def get_undefined_blobs(ssa: Iterable[tuple[list[Versioned], list[Versioned]]]) -> set[str]:
-    """The blobs that are read in version 0: nothing in the net has made them."""
-    return {blob for inputs, _ in ssa for blob, version in inputs if version == 0}
-
-
-def get_op_ids_in_path(
-    ssa: Ssa, blob_versions: Mapping[str, int], inputs: Iterable[Any], outputs: Iterable[Any]
-) -> list[int]:
-    """The operators needed to make `outputs` where `inputs` are given, in their last versions.
-
-    `ssa` and `blob_versions` are what get_ssa returns.
-    """
-    given = {(str(blob), blob_versions[str(blob)]) for blob in inputs}
-    producers = get_output_producers(ssa)
-    wanted = [(str(blob), blob_versions[str(blob)]) for blob in outputs]
-    found: set[int] = set()
-    while wanted:
-        version = wanted.pop()
-        index = producers.get(version)
-        if version not in given and index is not None and index not in found:
-            found.add(index)
-            wanted.extend(ssa[index][0])
-    return sorted(found)
-
-
-def get_output_producers(
-    ssa: Iterable[tuple[list[Versioned], list[Versioned]]],
-) -> dict[Versioned, int]:
-    """For each (blob, version) the index of the operator that writes it."""
-    return {made: index for index, (_, outputs) in enumerate(ssa) for made in outputs}
+    return versions(proto, blob_versions or {})

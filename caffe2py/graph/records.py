@@ -9,6 +9,11 @@ from typing import Any
 
 from caffe2py.errors import UsageError
 from caffe2py.graph.reference import BlobReference
+from caffe2py.graph.scope import NameScope
+
+
+class RecordError(UsageError, AssertionError):
+    """A net has a record already."""
 
 
 class Records(abc.ABC):
@@ -19,6 +24,10 @@ class Records(abc.ABC):
 
     _input_record: Any = None
     _output_record: Any = None
+
+    @abc.abstractmethod
+    def Name(self) -> str:
+        """The name of the net."""
 
     @abc.abstractmethod
     def AddExternalInput(self, *inputs: Any) -> Any:
@@ -43,10 +52,14 @@ class Records(abc.ABC):
     def set_input_record(self, input_record: Any) -> Any:
         """Say which record the net reads; its blobs become external inputs. Returns it.
 
-        UsageError if there is another one already.
+        A record without blobs gets new ones, in a name scope called like the net. RecordError if
+        there is another record, of other blobs, already.
         """
-        if self._input_record is not None and self._input_record is not input_record:
-            raise UsageError("the input record of a net cannot be set twice")
+        _refuse_other(self._input_record, input_record, "input")
+        if not input_record.has_blobs():
+            module = sys.modules[type(input_record).__module__]
+            with NameScope(self.Name()):
+                input_record = module.NewRecord(self, input_record)
         for blob in input_record.field_blobs():
             if not self.is_external_input(blob):
                 self.AddExternalInput(blob)
@@ -56,10 +69,10 @@ class Records(abc.ABC):
     def set_output_record(self, record: Any) -> Any:
         """Say which record the net makes. Returns it.
 
-        UsageError if there is another one already, or the net does not make one of its blobs.
+        RecordError if there is another one, of other blobs, already, UsageError if the net does not
+        make one of its blobs.
         """
-        if self._output_record is not None and self._output_record is not record:
-            raise UsageError("the output record of a net cannot be set twice")
+        _refuse_other(self._output_record, record, "output")
         for blob in record.field_blobs():
             if not self.BlobIsDefined(blob):
                 raise UsageError(f"{blob} is not defined by the net, so it is no output")
@@ -80,6 +93,23 @@ class Records(abc.ABC):
         """Take the records of a net that this one is a copy of, with other names for blobs."""
         self._input_record = _renamed(source._input_record, renamed)
         self._output_record = _renamed(source._output_record, renamed)
+
+
+def blobs_of(value: Any) -> list[Any]:
+    """The blobs in a blob, a list of blobs, or a record: its blobs, or else its fields' names."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    if not hasattr(type(value), "field_blobs"):
+        return [value]
+    return list(value.field_blobs() if value.has_blobs() else value.field_names())
+
+
+def _refuse_other(before: Any, record: Any, what: str) -> None:
+    if before is None or before is record:
+        return
+    blobs = set(map(str, before.field_blobs()))
+    if not record.has_blobs() or set(map(str, record.field_blobs())) != blobs:
+        raise RecordError(f"the {what} record of a net cannot be set twice")
 
 
 def _renamed(record: Any, renamed: Mapping[str, str]) -> Any:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from caffe2py.errors import Error, NetError, NoGradientError, UnknownOperatorError, UsageError
+from caffe2py.errors import (
+    ArgumentError,
+    Error,
+    NetError,
+    NoGradientError,
+    SchemaError,
+    UnknownOperatorError,
+    UsageError,
+)
+from caffe2py.graph.early import checks_early
 from caffe2py.graph.reference import BlobReference
 from caffe2py.proto.caffe2_pb2 import OperatorDef
-from caffe2py.registry.gradient import Gradient, GradientRef, GradientSlice
-from caffe2py.registry.operator import Operator, lookup
+from caffe2py.registry.gradient import Gradient, GradientRef, GradientSlice, NamesBlobs
+from caffe2py.registry.operator import Operator, lookup, registered, verify
 
 #: `(op, output gradients) -> backward operators, input gradients`, written by a user.
 Maker = Callable[[OperatorDef, list[Any]], Any]
@@ -54,6 +63,8 @@ def gradient_of(op: OperatorDef, output_grads: Sequence[GradientRef]) -> Gradien
     where the operator overwrites, in place, what its gradient reads.
     """
     maker = MAKERS.get(op.type)
+    if not checks_early():
+        _check(op)
     try:
         return _declared(lookup(op.type), op, output_grads)
     except (NoGradientError, UnknownOperatorError):
@@ -62,10 +73,21 @@ def gradient_of(op: OperatorDef, output_grads: Sequence[GradientRef]) -> Gradien
     return _read(op, maker(op, list(output_grads)))
 
 
+def _check(op: OperatorDef) -> None:
+    if op.type not in registered():
+        return
+    try:
+        verify(op)
+    except ArgumentError:
+        return  # the rule may not need it
+    except SchemaError as error:
+        raise type(error)(f"{op.type} contradicts its schema: {error}") from None
+
+
 def _declared(operator: Operator, op: OperatorDef, output_grads: Sequence[GradientRef]) -> Gradient:
     enforced = {op.output[o] for o in operator.schema.enforced.values() if o < len(op.output)}
     shared = set(op.input) & set(op.output) - enforced
-    if not shared:
+    if not shared or isinstance(operator.gradient, NamesBlobs):
         return operator.gradient_of(op, output_grads)
     marked = OperatorDef()
     marked.CopyFrom(op)

@@ -51,12 +51,13 @@ def EmptyNameScope() -> Iterator[None]:
 
 
 @contextmanager
-def DeviceScope(scope: DeviceOption | None, node_name: str | None = None) -> Iterator[None]:
+def DeviceScope(scope: DeviceOption | int | None, node_name: str | None = None) -> Iterator[None]:
     """Give operators created inside this device option (or only this node name).
 
     From the scope around it comes the node name, if this one has none, and the extra infos of both
     are put together in alphabetical order; all other fields are this scope's alone.
     """
+    scope = scope or None  # 0 and "" stand for no device option
     if not isinstance(scope, DeviceOption | None):
         raise UsageError(
             f"DeviceScope takes in a caffe2_pb2.DeviceOption as its argument, found {scope!r}"

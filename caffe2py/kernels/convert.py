@@ -42,7 +42,7 @@ _INT32_END, _INT32_MIN, _INT32_MAX = 2.0**31, np.int32(-(2**31)), np.int32(2**31
 _INT64_END, _INT64_MIN, _INT64_MAX = 2.0**63, np.int64(-(2**63)), np.int64(2**63 - 1)
 
 
-def _single_from_half(word: Any) -> Any:
+def single_from_half(word: Any) -> Any:
     """The bits of a float32 from those of a float16 (as uint32); exact."""
     rest = word & _HALF_REST
     sign = (word & _HALF_SIGN) << _SIGN_SHIFT
@@ -53,7 +53,7 @@ def _single_from_half(word: Any) -> Any:
     return sign | np.float32(scaled).view(np.uint32)
 
 
-def _half_from_double(value: Any) -> Any:
+def half_from_double(value: Any) -> Any:
     """The bits of the float16 nearest to a float64, ties to even, too large ones infinite."""
     word = np.float64(value).view(np.uint64)
     rest = word & _DOUBLE_ABS
@@ -112,13 +112,13 @@ def _differs_from_zero(x: Any, y: Any) -> None:
 @kernel()
 def _widen_half(x: Any, y: Any) -> None:
     for i in range(x.size):
-        y[i] = _single_from_half(np.uint32(x[i]))
+        y[i] = single_from_half(np.uint32(x[i]))
 
 
 @kernel()
 def _to_half(x: Any, y: Any) -> None:
     for i in range(x.size):
-        y[i] = _half_from_double(x[i])
+        y[i] = half_from_double(x[i])
 
 
 def launch_convert(call: Call, x: Array, y: Array) -> list[Launch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -164,21 +165,23 @@ def elementwise(
     *,
     dtypes: Sequence[str] = ("float32",),
     result: str | None = None,
+    reshapes: bool = False,
     arguments: dict[str, Arg] | None = None,
     **declaration: Any,
 ) -> Callable[[ScalarFunction], ScalarFunction]:
     """Declare an operator whose outputs are a function of the elements at one position.
 
     The function's parameters are the inputs, then the arguments; its docstring documents the
-    operator. `result` is the output's dtype where it is not the inputs'. Everything else is as in
-    `registry.operator.operator`.
+    operator. `result` is the output's dtype where it is not the inputs'. With `reshapes` inputs
+    need one number of elements only, and the output is shaped like the first. Everything else is as
+    in `registry.operator.operator`.
     """
 
     def declare(function: ScalarFunction) -> ScalarFunction:
         made = operator(
             name,
             signature,
-            infer=_same_shape(dtypes, result),
+            infer=_same_shape(dtypes, result, reshapes),
             identical=result is None,
             arguments=arguments,
             doc=function.__doc__ or "",
@@ -250,8 +253,8 @@ def _parameters(function: ScalarFunction) -> Sequence[str]:
     return code.co_varnames[: code.co_argcount]
 
 
-def _same_shape(dtypes: Sequence[str], result: str | None) -> Rule:
-    """Inputs of one of the dtypes, all of one type and size; the output is like the first."""
+def _same_shape(dtypes: Sequence[str], result: str | None, reshapes: bool) -> Rule:
+    """Inputs of one of the dtypes, all of one type and shape; the output is like the first."""
 
     def rule(query: Query) -> Sequence[TensorType]:
         for index in range(len(query.inputs)):
@@ -260,7 +263,9 @@ def _same_shape(dtypes: Sequence[str], result: str | None) -> Rule:
         first = query.inputs[0]
         for index, other in enumerate(query.inputs[1:], 1):
             a, b = first.full_shape, other.full_shape
-            if a is not None and b is not None and a != b:
+            if a is None or b is None or (reshapes and math.prod(a) == math.prod(b)):
+                continue
+            if a != b:
                 raise ShapeError(
                     f"inputs must have one shape: input 0 '{query.name(0)}' is {shape_text(a)}, "
                     f"input {index} '{query.name(index)}' is {shape_text(b)}"

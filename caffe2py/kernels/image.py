@@ -64,7 +64,8 @@ def launch_gather_pixels(x: Array, rows: Array, columns: Array, value: float, y:
     return _gather_pixels(x, rows, columns, x.dtype.type(value), y)
 
 
-def _clear(images: Any) -> None:
+def clear(images: Any) -> None:
+    """All elements become 0; for kernels."""
     for n in range(images.shape[0]):
         for i in range(images.shape[1]):
             for j in range(images.shape[2]):
@@ -74,7 +75,7 @@ def _clear(images: Any) -> None:
 
 @kernel()
 def _scatter_pixels(dy: Any, rows: Any, columns: Any, dx: Any) -> None:
-    _clear(dx)
+    clear(dx)
     for n in range(dx.shape[0]):
         for i in range(dy.shape[1]):
             for j in range(dy.shape[2]):
@@ -98,7 +99,7 @@ _FAR = 1 << 30
 NO_IMAGE, NO_REGION, NEGATIVE = 1, 2, 3
 
 
-def _axis(box: Any, at: Any, scale: Any, aligned: Any, bins: Any, ratio: Any) -> Any:
+def box_axis(box: Any, at: Any, scale: Any, aligned: Any, bins: Any, ratio: Any) -> Any:
     """Begin, size of a bin and samples a bin along one axis; a negative number is a status."""
     number = box.dtype.type
     shift = number(0.5) if aligned else number(0)
@@ -114,14 +115,14 @@ def _axis(box: Any, at: Any, scale: Any, aligned: Any, bins: Any, ratio: Any) ->
     return first, size, ratio if ratio > 0 else math.ceil(size)
 
 
-def _place(box: Any, first: Any, size: Any, index: Any, sample: Any, samples: Any) -> Any:
+def sample_place(box: Any, first: Any, size: Any, index: Any, sample: Any, samples: Any) -> Any:
     """Where a sample of a bin is, with the precision of the box."""
     number = box.dtype.type
     middle = number(sample) + number(0.5)
     return first + number(index) * size + middle * size / number(samples)
 
 
-def _between(at: Any, size: Any, like: Any) -> Any:
+def neighbours(at: Any, size: Any, like: Any) -> Any:
     """The elements below and above a place, and the share of the one above; -1: outside."""
     if at < -1 or at > size:
         return -1, -1, at - at
@@ -133,12 +134,12 @@ def _between(at: Any, size: Any, like: Any) -> Any:
     return low, low + 1, at - like.dtype.type(low)
 
 
-def _add_sample(image: Any, v: Any, u: Any, count: Any, bin_: Any, back: Any) -> None:
+def add_sample(image: Any, v: Any, u: Any, count: Any, bin_: Any, back: Any) -> None:
     """Add the value at one place to a bin; or the bin's gradient to the image around it."""
     number = bin_.dtype.type
     one = number(1)
-    low_v, high_v, part_v = _between(v, image.shape[0], bin_)
-    low_u, high_u, part_u = _between(u, image.shape[1], bin_)
+    low_v, high_v, part_v = neighbours(v, image.shape[0], bin_)
+    low_u, high_u, part_u = neighbours(u, image.shape[1], bin_)
     if low_v < 0 or low_u < 0:
         return
     a, b = image[low_v, low_u], image[low_v, high_u]
@@ -170,24 +171,24 @@ def _align_region(
         number = int(box[0])
     elif images.shape[0] == 0:
         return NO_IMAGE
-    left, width, nx = _axis(box, first, scale, aligned, y.shape[1], ratio)
-    top, height, ny = _axis(box, first + 1, scale, aligned, y.shape[0], ratio)
+    left, width, nx = box_axis(box, first, scale, aligned, y.shape[1], ratio)
+    top, height, ny = box_axis(box, first + 1, scale, aligned, y.shape[0], ratio)
     if nx < 0 or ny < 0:
         return -min(nx, ny)
     count = box.dtype.type(max(nx * ny, 1))
     for i in range(y.shape[0]):
         for p in range(ny):
-            v = _place(box, top, height, i, p, ny)
+            v = sample_place(box, top, height, i, p, ny)
             for j in range(y.shape[1]):
                 for q in range(nx):
-                    u = _place(box, left, width, j, q, nx)
-                    _add_sample(images[number], v, u, count, y[i, j], back)
+                    u = sample_place(box, left, width, j, q, nx)
+                    add_sample(images[number], v, u, count, y[i, j], back)
     return 0
 
 
 @kernel()
 def _align(x: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any, y: Any) -> Any:
-    _clear(y)
+    clear(y)
     for r in range(boxes.shape[0]):
         status = _align_region(x, boxes[r], scale, aligned, ratio, y[r], False)
         if status:
@@ -197,7 +198,7 @@ def _align(x: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any, y: Any) -> 
 
 @kernel()
 def _align_gradient(dy: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any, dx: Any) -> Any:
-    _clear(dx)
+    clear(dx)
     for r in range(boxes.shape[0]):
         status = _align_region(dx, boxes[r], scale, aligned, ratio, dy[r], True)
         if status:

@@ -245,3 +245,17 @@ def _add_step(given: Any, step: Any, offset: Any, total: Any) -> Any:
 def launch_add_step(given: Array, step: Array, offset: int, total: Array, explain: Any) -> Launch:
     """total[step + offset] += given[step]; both are (steps, elements). Status 1: no such step."""
     return _add_step(given, step.reshape(-1), offset, total, explain=explain)
+
+
+@kernel()
+def _clear_ends(x: Any, lengths: Any) -> None:
+    for t in range(x.shape[0]):
+        for n in range(x.shape[1]):
+            if t >= lengths[n]:
+                _clear_row(x[t, n])
+
+
+def launch_clear_ends(x: Array, lengths: Array) -> Launch:
+    """x[t, n] = 0 where t >= lengths[n]; x is (steps, batch, ...)."""
+    width = math.prod(x.shape[2:])
+    return _clear_ends(x.reshape(*x.shape[:2], width), lengths)

@@ -130,10 +130,11 @@ class Window:
             args.legacy_pad,
             whole,
         )
-        window._check()
+        window.check()
         return window
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """ArgumentError for sizes that make no window."""
         named = {"kernel": self.kernel, "stride": self.stride, "dilation": self.dilation}
         for name, values in named.items():
             if min(values) < 1:

@@ -28,7 +28,15 @@ from caffe2py.proto.caffe2_pb2 import (
 from caffe2py.proto.damage import damage
 from caffe2py.proto.text import from_text, to_text
 
-__all__ = ["MAX_BYTES", "MAX_NAME", "Source", "read_net", "read_net_or_plan", "write_message"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_NAME",
+    "Source",
+    "read_net",
+    "read_net_or_plan",
+    "replace_file",
+    "write_message",
+]
 
 log = logging.getLogger(__name__)
 
@@ -113,10 +121,11 @@ def write_message(path: str | os.PathLike[str], message: Message) -> None:
     """
     target = Path(path)
     try:
-        _write(target, _encoded(message, as_text=target.suffix.lower() in _TEXT_SUFFIXES))
+        data = _encoded(message, as_text=target.suffix.lower() in _TEXT_SUFFIXES)
     except Error as error:
         error.with_where(str(target))
         raise
+    replace_file(target, data)
 
 
 def _read(source: Source, *, allow_empty: bool) -> NetDef | PlanDef:
@@ -332,10 +341,13 @@ def _encoded(message: Message, *, as_text: bool) -> bytes:
     return data
 
 
-def _write(target: Path, data: bytes) -> None:
-    """Replace a file at once: whoever looks, or a crash, finds the old content or the new."""
+def replace_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replace a file at once: whoever looks, or a crash, finds the old content or the new.
+
+    Raises FileError where it cannot be written.
+    """
     try:
-        target = Path(os.path.realpath(target))  # a link stays a link
+        target = Path(os.path.realpath(path))  # a link stays a link
         scratch = target.with_name(f".{secrets.token_hex(8)}.tmp")
         try:
             with scratch.open("xb") as file:
@@ -348,7 +360,8 @@ def _write(target: Path, data: bytes) -> None:
             raise
         _sync_folder(target.parent)
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise FileError(f"cannot be written: {_reason(error)}") from None
+        reason = _reason(error)
+        raise FileError(f"cannot be written: {reason}", where=os.fspath(path)) from None
 
 
 def _sync_folder(folder: Path) -> None:

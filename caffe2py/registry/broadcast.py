@@ -37,7 +37,9 @@ def aligned_shape(a: Sequence[Any], b: Sequence[Any], args: Args) -> tuple[Any, 
 
 
 def old_shape(a: Sequence[Any], b: Sequence[Any], args: Args) -> tuple[Any, ...]:
-    """As aligned_shape, by the old rule."""
+    """As aligned_shape, by the old rule; a B of one element goes with everything."""
+    if len(b) > len(a) and all(dim == 1 for dim in b):
+        return ()
     if len(b) > len(a):
         raise ShapeError(
             f"with broadcast=1 B must not have more dimensions than A: "

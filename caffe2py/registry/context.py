@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from caffe2py.errors import Error, KernelError
-from caffe2py.proto.caffe2_pb2 import NetDef
+from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.schema import Args, Schema
 from caffe2py.tensor.tensor import Array, Blob
-from caffe2py.tensor.types import DType, Shape
+from caffe2py.tensor.types import DType, Shape, TensorType
 
 
 def _unexplained(status: int) -> Error:
@@ -50,8 +50,20 @@ class Scope(Protocol):
     def create_local_blob(self, name: str) -> Blob:
         """The blob of this name in this very workspace, hiding one further out."""
 
+    def blobs(self) -> list[str]:
+        """The names of all blobs that it sees, sorted."""
+
+    def local_blobs(self) -> list[str]:
+        """The names of its own blobs, sorted."""
+
     def child(self) -> Scope:
         """A workspace that sees this one's blobs and keeps its own to itself."""
+
+    def apart(self) -> Scope:
+        """A workspace that sees none of this one's blobs but those that are lent to it."""
+
+    def lend(self, name: str, blob: Blob) -> None:
+        """Let another workspace's blob be this one's; nets that are bound already keep theirs."""
 
     def bind(self, net: NetDef) -> BoundNet:
         """Check a net and bind it to the blobs of this workspace."""
@@ -65,12 +77,22 @@ class Call(Protocol):
 
     schema: Schema
     args: Args
-    #: Whatever an implementation wants to find again in its next run.
+    #: The operator as its net has it.
+    op: OperatorDef
+    #: Whatever an implementation wants to find again in its next run. Objects with a method
+    #: `cancel` are told by it, from another thread, when a blocked run has to end.
     kept: dict[str, Any]
 
     @property
     def input_count(self) -> int:
         """How many inputs there are, for those that do not read them."""
+
+    #: The types of the inputs as inference saw them, with the quantum of quantized ones.
+    input_types: tuple[TensorType, ...]
+
+    @property
+    def output_count(self) -> int:
+        """How many outputs there are, whether they have a size yet or not."""
 
     @property
     def inputs(self) -> tuple[Array, ...]:
@@ -82,6 +104,9 @@ class Call(Protocol):
 
     def output(self, index: int, shape: Shape, dtype: DType) -> Array:
         """Size an output whose shape depends on data (only in `dynamic` implementations)."""
+
+    def is_new(self, index: int) -> bool:
+        """Whether an output did not have its type and shape before this plan: it holds nothing."""
 
     def scratch(self, shape: Shape, dtype: Any) -> Array:
         """An uninitialised array of this operator's own."""

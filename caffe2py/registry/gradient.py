@@ -67,6 +67,20 @@ class TakesSlices:
 
 
 @dataclass(frozen=True)
+class NamesBlobs:
+    """A function for operators that know blobs by their names, in nets of theirs.
+
+    It gets the operator as it is, even where an output is an input too.
+    """
+
+    function: GradientFunction
+
+    def __call__(self, op: OperatorDef, output_grads: Sequence[GradientName]) -> Gradient:
+        """What the function says."""
+        return self.function(op, output_grads)
+
+
+@dataclass(frozen=True)
 class NoGradient:
     """The operator ends the backward pass silently: its inputs get no gradient."""
 
@@ -80,7 +94,7 @@ class NotDifferentiable:
     reason: str
 
 
-GradientRule = str | GradientFunction | TakesSlices | NoGradient | NotDifferentiable
+GradientRule = str | GradientFunction | NamesBlobs | TakesSlices | NoGradient | NotDifferentiable
 
 
 def gradient_name(blob: str) -> str:

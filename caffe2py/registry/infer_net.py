@@ -20,6 +20,8 @@ from caffe2py.tensor.types import UNKNOWN, TensorType, checked_numel
 #: Values that shape-giving inputs may have: more elements are data, not a shape.
 _MAX_VALUES = 64
 
+ContentsRule = Callable[["Step", Mapping[str, Array]], Array | None]
+
 
 @dataclass(frozen=True)
 class Step:
@@ -59,12 +61,15 @@ class Walk:
         """
         for index, op in enumerate(net.op):
             step = _step(net, index, op, self.types, self.values)
-            made = _contents(step, self.values)
+            made = {
+                name: array
+                for name, rules in zip(op.output, (_CONTENTS, _SECOND_CONTENTS), strict=False)
+                if (array := _contents(step, self.values, rules)) is not None
+            }
             for name, type_ in zip(op.output, step.outputs, strict=True):
                 self.types[name] = type_
                 self.values.pop(name, None)
-            if made is not None:
-                self.values[op.output[0]] = made
+            self.values.update(made)
             yield step
 
 
@@ -124,11 +129,13 @@ def _infer(
 # ---------------------------------------------------------------- contents known before the run
 
 
-def _contents(step: Step, contents: Mapping[str, Array]) -> Array | None:
-    """The contents of the first output, where the operator's arguments or types determine them."""
+def _contents(
+    step: Step, contents: Mapping[str, Array], rules: Mapping[str, ContentsRule]
+) -> Array | None:
+    """The contents of an output, where the operator's arguments or types determine them."""
     if step.error is not None or step.args is None or not step.outputs:
         return None
-    rule = _CONTENTS.get(step.op.type)
+    rule = rules.get(step.op.type)
     if rule is None:
         return None
     try:
@@ -179,7 +186,20 @@ def _copy(step: Step, contents: Mapping[str, Array]) -> Array | None:
     return contents.get(step.op.input[0])
 
 
-_CONTENTS: dict[str, Callable[[Step, Mapping[str, Array]], Array | None]] = {
+def _widths(step: Step, contents: Mapping[str, Array]) -> Array | None:
+    """Concat's second output: how long each input is along the axis that they do not share."""
+    args: Any = step.args
+    shapes = [x.full_shape for x in step.inputs]
+    if args.add_axis and "axis" in args.given:
+        return np.ones(len(shapes), np.int32)
+    channels = 1 if args.order.upper() == "NCHW" else 3
+    axis = args.axis if "axis" in args.given else channels
+    if any(shape is None for shape in shapes):
+        return None
+    return np.array([shape[axis] for shape in shapes if shape], np.int32)
+
+
+_CONTENTS: dict[str, ContentsRule] = {
     "GivenTensorIntFill": _given,
     "GivenTensorInt64Fill": _given,
     "ConstantFill": _constant,
@@ -189,3 +209,6 @@ _CONTENTS: dict[str, Callable[[Step, Mapping[str, Array]], Array | None]] = {
     "EnsureCPUOutput": _copy,
     "StopGradient": _copy,
 }
+
+#: The same of second outputs.
+_SECOND_CONTENTS: dict[str, ContentsRule] = {"Concat": _widths}

@@ -26,6 +26,7 @@ from caffe2py.registry.gradient import (
     GradientRef,
     GradientRule,
     GradientSlice,
+    NamesBlobs,
     NoGradient,
     NotDifferentiable,
     TakesSlices,
@@ -34,9 +35,13 @@ from caffe2py.registry.gradient import (
 from caffe2py.registry.infer import Query, Rule, unknown
 from caffe2py.registry.schema import Arg, Args, InplaceRule, Schema
 from caffe2py.tensor.device import Device
+from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import UNKNOWN, TensorType
 
 DEFAULT_ENGINE = ""
+
+#: The inputs whose contents decide: by index, or with a test of what they hold at the time.
+Reads = Callable[[OperatorDef], Sequence[int | tuple[int, Callable[[Array], bool]]]]
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,13 @@ class Kernel:
     A `dynamic` one runs as Python every time: its output shapes depend on data, or it does
     something that is no computation. Others are asked once for launches, which are then repeated.
     So are those of a dynamic one that `reads` some inputs' contents only, until these change.
+    One that `takes_nothing` may have inputs that hold nothing yet.
     """
 
     function: Implementation
     dynamic: Callable[[OperatorDef], bool]
-    reads: Callable[[OperatorDef], Sequence[int]] | None = None
+    reads: Reads | None = None
+    takes_nothing: bool = False
 
 
 class Operator:
@@ -62,7 +69,7 @@ class Operator:
         self.schema = schema
         self.where = where
         self._infer = infer
-        self.gradient: GradientFunction | TakesSlices | NoGradient | NotDifferentiable
+        self.gradient: GradientFunction | NamesBlobs | TakesSlices | NoGradient | NotDifferentiable
         if isinstance(gradient, str):
             self.gradient = TextRule(schema, gradient)
         else:
@@ -81,13 +88,14 @@ class Operator:
         engine: str = DEFAULT_ENGINE,
         *,
         dynamic: Callable[[OperatorDef], bool],
-        reads: Callable[[OperatorDef], Sequence[int]] | None = None,
+        reads: Reads | None = None,
+        takes_nothing: bool = False,
     ) -> None:
         """Add an implementation; RegistrationError if there is one already."""
         key = (device, engine)
         if key in self.kernels:
             raise RegistrationError(f"{self.name} has an implementation for {key} already")
-        self.kernels[key] = Kernel(function, dynamic, reads)
+        self.kernels[key] = Kernel(function, dynamic, reads, takes_nothing)
 
     def cpu(self, function: Implementation) -> Implementation:
         """Decorator: the CPU implementation, asked once for its launches."""
@@ -97,16 +105,25 @@ class Operator:
     def cpu_dynamic(
         self,
         when: Callable[[OperatorDef], bool] | None = None,
-        reads: Callable[[OperatorDef], Sequence[int]] | None = None,
+        reads: Reads | None = None,
+        takes_nothing: bool = False,
     ) -> Callable[[Implementation], Implementation]:
         """Decorator: the CPU implementation, run as Python every time (or where `when` says so).
 
         If shapes and launches depend on the contents of some inputs and on nothing else, `reads`
-        names these (small) inputs: while they and all shapes stay the same, so do the launches.
+        names these (small) inputs: while they and all shapes stay the same, so do the launches. One
+        that decides only sometimes comes with a test of its array.
+        With `takes_nothing` inputs may be blobs that hold nothing yet.
         """
 
         def add(function: Implementation) -> Implementation:
-            self.register(function, "cpu", dynamic=when or _always, reads=reads)
+            self.register(
+                function,
+                "cpu",
+                dynamic=when or _always,
+                reads=reads,
+                takes_nothing=takes_nothing,
+            )
             return function
 
         return add
@@ -173,6 +190,7 @@ def operator(
     input_counts: Collection[int] | None = None,
     output_counts: Collection[int] | None = None,
     identical: bool = False,
+    quantized: bool = False,
     onnx: str | None = None,
     doc: str,
     example: str = "",
@@ -184,8 +202,9 @@ def operator(
 
     `signature` is "X, W, b? -> Y"; `args` (or `arguments`, for names that clash with a parameter
     here) its arguments. `doc` states the formula. `identical` says that the output has the type and
-    shape of the first input. `where` is the code of the function that the declaration stands on, if
-    it is not the caller's own. Raises RegistrationError for a declaration that contradicts itself.
+    shape of the first input, `quantized` that inputs may be quantized tensors. `where` is the code
+    of the function that the declaration stands on, if it is not the caller's own. Raises
+    RegistrationError for a declaration that contradicts itself.
     """
     caller = sys._getframe(1)
     place = f"{where.co_filename}:{where.co_firstlineno}" if where else _place(caller)
@@ -200,6 +219,7 @@ def operator(
         input_counts=input_counts,
         output_counts=output_counts,
         identical=identical,
+        quantized=quantized,
         onnx=onnx,
         doc=inspect.cleandoc(doc),
         example=inspect.cleandoc(example),

@@ -55,7 +55,12 @@ class Arg:
         return " or ".join(_KINDS[t] for t in self.types)
 
     def read(self, argument: Argument) -> Any:
-        """The value of an Argument message; ArgumentError when it is of none of the types."""
+        """The value of an Argument message; ArgumentError when it is of none of the types.
+
+        A net may have been taken out of its argument; then the default holds.
+        """
+        if NetDef in self.types and not any(f.name != "name" for f, _ in argument.ListFields()):
+            return self.default
         failure: ArgumentError | None = None
         for type_ in self.types:
             try:
@@ -135,8 +140,9 @@ InplaceRule = Mapping[int, int | tuple[int, ...]] | Callable[[int, int], bool]
 class Schema:
     """The declaration of one operator, complete when it is registered.
 
-    `inplace` maps an input to the output (or outputs) that may be the same blob; `enforced` to the
-    one that must be. `counts` narrows the number of inputs or outputs to a set.
+    `quantized` operators take quantized tensors (and check which inputs are ones); others refuse
+    them. `inplace` maps an input to the output (or outputs) that may be the same blob; `enforced`
+    to the one that must be. `counts` narrows the number of inputs or outputs to a set.
     """
 
     name: str
@@ -147,6 +153,7 @@ class Schema:
     input_counts: Collection[int] | None = None
     output_counts: Collection[int] | None = None
     identical: bool = False
+    quantized: bool = False
     onnx: str | None = None
     doc: str = ""
     example: str = ""

@@ -7,14 +7,14 @@ names. A blob is one BlobProto, or one for each chunk.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffe2py.errors import BlobTypeError, Error, ModelFormatError, UnsupportedError
-from caffe2py.proto.caffe2_pb2 import PROTO_CPU, BlobProto, TensorProto
+from caffe2py.proto.caffe2_pb2 import PROTO_CPU, BlobProto, TensorProto, TensorProtos
 from caffe2py.tensor.tensor import Array, as_tensor_array, empty
 from caffe2py.tensor.types import (
     DTYPE_OF,
@@ -151,6 +151,39 @@ def put_chunk(array: Array | None, proto: TensorProto) -> Array:
 # ---------------------------------------------------------------- blobs
 
 
+class _Kind(NamedTuple):
+    pack: Callable[[Any, BlobProto], None]
+    unpack: Callable[[BlobProto], Any]
+
+
+_by_class: dict[type, _Kind] = {}
+_by_name: dict[str, _Kind] = {}
+
+
+def register_blob(
+    class_: type,
+    names: Iterable[str],
+    pack: Callable[[Any, BlobProto], None],
+    unpack: Callable[[BlobProto], Any],
+) -> None:
+    """Let objects of a class be saved: `pack` fills type and content, `unpack` reads them again."""
+    kind = _Kind(pack, unpack)
+    _by_class[class_] = kind
+    _by_name.update(dict.fromkeys(names, kind))
+
+
+def tensors_from_content(proto: BlobProto) -> list[Array]:
+    """The arrays of the TensorProtos in a blob's content; ModelFormatError if there are none."""
+    protos = TensorProtos()
+    try:
+        protos.ParseFromString(proto.content)
+    except DecodeError as error:
+        raise ModelFormatError(
+            f"blob '{proto.name}': its content is no TensorProtos: {error!s:.200}"
+        ) from None
+    return [tensor_from_proto(tensor) for tensor in protos.protos]
+
+
 def blob_to_protos(name: str, value: Any, size: int | None = CHUNK_SIZE) -> Iterator[BlobProto]:
     """A blob's value, an array or bytes, as one BlobProto for each chunk; `size` None: one in all.
 
@@ -158,6 +191,12 @@ def blob_to_protos(name: str, value: Any, size: int | None = CHUNK_SIZE) -> Iter
     """
     if isinstance(value, bytes):
         yield BlobProto(name=name, type=_TEXT, content=value)
+        return
+    kind = _by_class.get(type(value))
+    if kind is not None:
+        made = BlobProto(name=name)
+        kind.pack(value, made)
+        yield made
         return
     if not isinstance(value, np.ndarray):
         raise BlobTypeError(
@@ -192,10 +231,12 @@ def blob_from_proto(proto: BlobProto, before: Any = None) -> Any:
     """
     if proto.type == _TEXT:
         return proto.content
+    if proto.type in _by_name:
+        return _by_name[proto.type].unpack(proto)
     if proto.type != _TENSOR or not proto.HasField("tensor"):
         raise ModelFormatError(
             f"blob '{proto.name}' has the type '{proto.type}'; "
-            f"known: {_TENSOR} (with a tensor), {_TEXT}"
+            f"known: {', '.join([f'{_TENSOR} (with a tensor)', _TEXT, *_by_name])}"
         )
     tensor = proto.tensor
     if not tensor.HasField("segment"):
@@ -232,7 +273,10 @@ def _put(proto: TensorProto, flat: Array) -> None:
     if flat.dtype.kind == "f" and flat.dtype != np.float16:
         _put_packed(proto, flat)
     elif flat.dtype == STRING:
-        proto.string_data.extend(flat.tolist())
+        try:
+            proto.string_data.extend(flat.tolist())
+        except TypeError:
+            raise BlobTypeError("a tensor of other things than strings cannot be saved") from None
     elif flat.dtype == np.int64:
         proto.int64_data.extend(flat.tolist())
     else:

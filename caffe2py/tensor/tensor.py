@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from caffe2py.tensor.memory import memory_budget
 from caffe2py.tensor.types import (
     STRING,
     DType,
+    Quantum,
     Shape,
     checked_numel,
     dtype_name,
@@ -75,18 +77,28 @@ def _as_bytes(array: Array) -> Array:
     return out
 
 
+class Int8Tensor(NamedTuple):
+    """A quantized tensor as users feed and fetch it: value = (data - zero_point) * scale."""
+
+    data: Array
+    scale: float
+    zero_point: int
+
+
 class Tensor:
     """An array with storage of its own that is reused as long as new contents fit.
 
     `array` is the current value. `resize` keeps the address when the number of bytes does not
-    grow, so plans that hold addresses stay valid.
+    grow, so plans that hold addresses stay valid. `quantum` says what the integers of a quantized
+    tensor mean; None for an ordinary one.
     """
 
-    __slots__ = ("_capacity", "array")
+    __slots__ = ("_capacity", "array", "quantum")
 
     def __init__(self, array: Array) -> None:
         self.array = array
         self._capacity = array
+        self.quantum: Quantum | None = None
 
     def resize(self, shape: Shape, dtype: DType) -> Array:
         """Give the tensor this shape and dtype and return its array; contents are undefined."""
@@ -106,6 +118,7 @@ class Tensor:
     def share(self, array: Array) -> None:
         """Become a view of storage that another tensor owns; the next change of shape ends that."""
         self.array = array
+        self.quantum = None
         self.lend_out()
 
     def lend_out(self) -> None:
@@ -115,17 +128,22 @@ class Tensor:
     def lend(self, array: Array) -> None:
         """Live in storage that another tensor owns, as long as the contents fit into it."""
         self.array = self._capacity = array
+        self.quantum = None
 
-    def storage(self) -> tuple[Array, Array]:
+    def storage(self) -> tuple[Array, Array, Quantum | None]:
         """What `restore` needs to undo a change of shape; contents are not copied."""
-        return self.array, self._capacity
+        return self.array, self._capacity, self.quantum
 
-    def restore(self, storage: tuple[Array, Array]) -> None:
-        """Go back to the shape, dtype and place of a `storage()`."""
-        self.array, self._capacity = storage
+    def restore(self, storage: tuple[Array, Array, Quantum | None]) -> None:
+        """Go back to the shape, dtype, place and quantum of a `storage()`."""
+        self.array, self._capacity, self.quantum = storage
 
     def __repr__(self) -> str:
         return f"Tensor({dtype_name(self.array.dtype)}{list(self.array.shape)})"
+
+
+#: Every number is given out once, whichever thread asks.
+_changes = itertools.count(1)
 
 
 class Blob:
@@ -150,7 +168,7 @@ class Blob:
     def changed(self) -> None:
         """Note that plans which captured this blob are out of date."""
         self.generation += 1
-        Blob.changes += 1
+        Blob.changes = next(_changes)
 
     @property
     def array(self) -> Array | None:
@@ -164,12 +182,18 @@ class Blob:
             self.changed()
         return self.value
 
-    def resize(self, shape: Shape, dtype: DType) -> Array:
-        """As Tensor.resize, counting a change of shape, dtype or address."""
+    @property
+    def quantum(self) -> Quantum | None:
+        """What the integers mean, if the blob holds a quantized tensor."""
+        return self.value.quantum if isinstance(self.value, Tensor) else None
+
+    def resize(self, shape: Shape, dtype: DType, quantum: Quantum | None = None) -> Array:
+        """As Tensor.resize, counting a change of shape, dtype, address or quantum."""
         tensor = self.tensor()
         before = tensor.array
         after = tensor.resize(shape, dtype)
-        if after is not before:
+        if after is not before or tensor.quantum != quantum:
+            tensor.quantum = quantum
             self.changed()
         return after
 
@@ -185,14 +209,14 @@ class Blob:
         self.tensor().lend(array)
         self.changed()
 
-    def storage(self) -> tuple[Array, Array] | None:
+    def storage(self) -> tuple[Array, Array, Quantum | None] | None:
         """What `restore` needs, if the blob holds a tensor."""
         return self.value.storage() if isinstance(self.value, Tensor) else None
 
-    def restore(self, value: Any, storage: tuple[Array, Array] | None) -> None:
+    def restore(self, value: Any, storage: tuple[Array, Array, Quantum | None] | None) -> None:
         """Hold `value` again, with the shape and place that `storage()` noted."""
-        now = self.storage()
-        if self.value is value and now is not None and storage is not None and now[0] is storage[0]:
+        unmoved = storage is not None and self.array is storage[0]
+        if self.value is value and unmoved and storage and self.quantum == storage[2]:
             return
         self.value = value
         if isinstance(value, Tensor) and storage is not None:
@@ -205,7 +229,7 @@ class Blob:
         self.changed()
         self.version += 1
 
-    def feed(self, array: Array) -> None:
+    def feed(self, array: Array, quantum: Quantum | None = None) -> None:
         """Copy an array in from outside."""
-        self.resize(array.shape, array.dtype)[...] = array
+        self.resize(array.shape, array.dtype, quantum)[...] = array
         self.version += 1

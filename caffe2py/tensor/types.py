@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -114,17 +114,28 @@ def values_text(values: Any) -> str:
     return f"[{shown}]" if len(values) <= MOST_SHOWN else f"[{shown}, ... {len(values)} in all]"
 
 
+class Quantum(NamedTuple):
+    """How the integers of a quantized tensor stand for numbers: (integer - zero_point) * scale."""
+
+    scale: float
+    zero_point: int
+
+
 @dataclass(frozen=True)
 class TensorType:
-    """Element type and shape of a tensor; either may be unknown, and so may single dimensions."""
+    """Element type and shape of a tensor; either may be unknown, and so may single dimensions.
+
+    `quantum` is what a quantized tensor's integers mean; None for ordinary tensors.
+    """
 
     dtype: DType | None = None
     shape: tuple[int | None, ...] | None = None
+    quantum: Quantum | None = None
 
     @classmethod
-    def of(cls, array: Any) -> TensorType:
+    def of(cls, array: Any, quantum: Quantum | None = None) -> TensorType:
         """The type of a concrete array."""
-        return cls(array.dtype, tuple(array.shape))
+        return cls(array.dtype, tuple(array.shape), quantum)
 
     @property
     def known(self) -> bool:
@@ -148,8 +159,8 @@ class TensorType:
         return TensorType(dtype, self.shape)
 
     def with_shape(self, shape: tuple[int | None, ...] | None) -> TensorType:
-        """The same element type, another shape."""
-        return TensorType(self.dtype, shape)
+        """The same element type and quantum, another shape."""
+        return TensorType(self.dtype, shape, self.quantum)
 
     def __str__(self) -> str:
         return f"{dtype_name(self.dtype)}{shape_text(self.shape)}"

@@ -1,5 +1,6 @@
 """Checks that every operator goes through, for operators inside and outside of this package."""
 
-from caffe2py.testing.case import Bad, Case, Sample, elementwise_samples, ints, uniform
+from caffe2py.tensor.tensor import Int8Tensor
+from caffe2py.testing.case import Bad, Case, Made, Sample, elementwise_samples, ints, uniform
 
-__all__ = ["Bad", "Case", "Sample", "elementwise_samples", "ints", "uniform"]
+__all__ = ["Bad", "Case", "Int8Tensor", "Made", "Sample", "elementwise_samples", "ints", "uniform"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffe2py.errors import Error
+from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.tensor.tensor import Array
 
 Rng = np.random.Generator
@@ -30,12 +31,23 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 
 
 @dataclass(frozen=True)
+class Made:
+    """An input that other operators make, where no array can be it (a queue, a counter).
+
+    They run first, on `blobs`; what they call "made" is the input.
+    """
+
+    ops: Sequence[OperatorDef]
+    blobs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Sample:
     """One use of an operator: its inputs, arguments, and how many outputs are asked for.
 
-    `inputs` may hold arrays or other objects that blobs can hold; `same` lists (input, output)
-    pairs that are one blob, for operators that demand it. `gradient` is False where the backward
-    operators need more than this sample has.
+    `inputs` may hold arrays, other objects that blobs can hold, or Made; `same` lists (input,
+    output) pairs that are one blob, for operators that demand it. `gradient` is False where the
+    backward operators need more than this sample has.
     """
 
     inputs: Sequence[Any]
@@ -66,7 +78,8 @@ class Bad:
 class Case:
     """A row: an operator, its numpy reference, and the samples for every property.
 
-    `ref(*inputs, **args)` returns the output or a tuple of outputs; for the gradient check it is
+    `ref(*inputs, **args)` returns the output or a tuple of outputs, with None for an output that is
+    no tensor; for the gradient check it is
     also called with float64 inputs and must not round them. A reference of None means that results
     are random or have no value to compare; then `skip` says so under "forward".
     `samples(rng)` yields the uses. `gradient` lists the inputs whose gradient is checked on every

@@ -15,12 +15,17 @@ from caffe2py.errors import Error
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
-from caffe2py.registry.gradient import NoGradient, NotDifferentiable
+from caffe2py.registry.gradient import (
+    GradientRef,
+    GradientSlice,
+    NoGradient,
+    NotDifferentiable,
+)
 from caffe2py.registry.infer import Query
 from caffe2py.registry.operator import lookup
-from caffe2py.tensor.tensor import Array
-from caffe2py.tensor.types import TensorType
-from caffe2py.testing.case import Bad, Case, Sample
+from caffe2py.tensor.tensor import Array, Int8Tensor
+from caffe2py.tensor.types import Quantum, TensorType
+from caffe2py.testing.case import Bad, Case, Made, Sample
 
 #: Step of the numeric derivative of the float64 reference: error about step**2 + 1e-16 / step.
 STEP = 1e-5
@@ -28,10 +33,16 @@ STEP = 1e-5
 
 def describe(op: str, sample: Sample | Bad) -> str:
     """An operator and a sample in one line, for messages."""
-    inputs = ", ".join(
-        str(TensorType.of(x)) if isinstance(x, np.ndarray) else repr(x) for x in sample.inputs
-    )
+    types = ((x, type_of(x)) for x in sample.inputs)
+    inputs = ", ".join(str(type_) if type_.dtype is not None else repr(x) for x, type_ in types)
     return f"{op}({inputs}; {dict(sample.args)})"
+
+
+def type_of(value: Any) -> TensorType:
+    """The type of a tensor, quantized or not; unknown for whatever else a blob can hold."""
+    if isinstance(value, Int8Tensor):
+        return TensorType.of(value.data, Quantum(value.scale, value.zero_point))
+    return TensorType.of(value) if isinstance(value, np.ndarray) else TensorType()
 
 
 def make_op(op: str, sample: Sample | Bad) -> OperatorDef:
@@ -48,17 +59,33 @@ def run(op: OperatorDef, inputs: Sequence[Any], net_type: str = "") -> Workspace
     """A fresh workspace in which the operator has run on the inputs."""
     workspace = Workspace()
     for name, value in zip(op.input, inputs, strict=True):
-        workspace.feed(name, value)
+        feed(workspace, name, value)
     workspace.run_net_once(NetDef(name="check", op=[op], type=net_type))
     return workspace
 
 
-def expected_outputs(case: Case, sample: Sample) -> tuple[Array, ...]:
+def feed(workspace: Workspace, name: str, value: Any) -> None:
+    """Put an input into its blob; what has to be made is made there."""
+    if not isinstance(value, Made):
+        workspace.feed(name, value)
+        return
+    for blob, content in value.blobs.items():
+        workspace.feed(blob, content)
+    for op in value.ops:
+        own = OperatorDef()
+        own.CopyFrom(op)
+        for names in (own.input, own.output):
+            names[:] = [name if blob == "made" else blob for blob in names]
+        workspace.run_operator_once(own)
+    workspace.create_blob(name)
+
+
+def expected_outputs(case: Case, sample: Sample) -> tuple[Any, ...]:
     """What the reference says, as a tuple."""
     assert case.ref is not None
     answer = case.ref(*sample.inputs, **sample.args)
     answers = answer if isinstance(answer, tuple) else (answer,)
-    return tuple(np.asarray(a) for a in answers[: sample.outputs])
+    return tuple(a if a is None else np.asarray(a) for a in answers[: sample.outputs])
 
 
 def assert_close(found: Array, expected: Array, tolerance: float, what: str) -> None:
@@ -83,6 +110,8 @@ def check_forward(case: Case, sample: Sample) -> None:
     workspace = run(op, [_strided(x) for x in sample.inputs])
     reference = run(op, sample.inputs, "reference")
     for index, expected in enumerate(expected_outputs(case, sample)):
+        if expected is None:
+            continue
         found = workspace.fetch_array(op.output[index])
         assert_close(found, expected, case.allowed(expected.dtype), f"{what} output {index}")
         _assert_same_bits(found, reference.fetch_array(op.output[index]), f"{what}: two runners")
@@ -118,8 +147,8 @@ def check_inplace(case: Case, sample: Sample) -> int:
         for o in range(sample.outputs):
             if not schema.allows_inplace(i, o) or (i, o) in sample.same:
                 continue
-            if TensorType.of(expected.fetch(apart.input[i])) != TensorType.of(
-                expected.fetch(apart.output[o])
+            if type_of(expected.fetch_array(apart.input[i])) != type_of(
+                expected.fetch_array(apart.output[o])
             ):
                 continue  # an output of another size cannot lie where the input lies
             together = OperatorDef()
@@ -142,7 +171,7 @@ def check_infer(case: Case, sample: Sample) -> None:
     declared = lookup(case.op)
     workspace = run(op, sample.inputs)
     arrays = [x if isinstance(x, np.ndarray) else None for x in sample.inputs]
-    types = tuple(TensorType() if a is None else TensorType.of(a) for a in arrays)
+    types = tuple(map(type_of, sample.inputs))
     args = declared.schema.verify(op)
     weaker = [types, tuple(TensorType() for _ in types)]
     for k, type_ in enumerate(types):
@@ -161,7 +190,7 @@ def check_infer(case: Case, sample: Sample) -> None:
             if actual is None or actual.array is None:
                 continue
             what = f"{describe(case.op, sample)}: '{name}' inferred from {list(map(str, known))}"
-            _assert_agrees(inferred, TensorType.of(actual.array), what)
+            _assert_agrees(inferred, TensorType.of(actual.array, actual.quantum), what)
             if level == 0 and "infer_full" not in case.skip:
                 assert inferred.known, f"{what}: {inferred} leaves something open"
 
@@ -169,6 +198,7 @@ def check_infer(case: Case, sample: Sample) -> None:
 def _assert_agrees(inferred: TensorType, actual: TensorType, what: str) -> None:
     text = f"{what}: {inferred}, actually {actual}"
     assert inferred.dtype is None or inferred.dtype == actual.dtype, text
+    assert inferred.dtype is None or inferred.quantum == actual.quantum, text
     if inferred.shape is not None and actual.shape is not None:
         assert len(inferred.shape) == len(actual.shape), text
         for a, b in zip(inferred.shape, actual.shape, strict=True):
@@ -202,7 +232,7 @@ def check_gradient(case: Case, sample: Sample, rng: np.random.Generator) -> bool
     for backward in gradient.ops:
         workspace.run_operator_once(backward)
     for i in indices:
-        found = workspace.fetch_array(str(gradient.input_grads[i]))
+        found = _fetch_gradient(workspace, gradient.input_grads[i], np.shape(sample.inputs[i]))
         direction = rng.standard_normal(np.shape(sample.inputs[i]))
         analytic = float(np.sum(found.astype(np.float64) * direction))
         numeric = _directional(case, sample, i, direction, seeds)
@@ -213,6 +243,16 @@ def check_gradient(case: Case, sample: Sample, rng: np.random.Generator) -> bool
         error = abs(analytic - numeric) / scale
         assert error <= case.gradient_tolerance, f"{what}: {analytic}, numerically {numeric}"
     return True
+
+
+def _fetch_gradient(workspace: Workspace, ref: GradientRef, shape: tuple[int, ...]) -> Array:
+    """The gradient of an input; a sparse one as the tensor that it stands for."""
+    if not isinstance(ref, GradientSlice):
+        return workspace.fetch_array(str(ref))
+    values = workspace.fetch_array(str(ref.values))
+    dense = np.zeros(shape, values.dtype)
+    np.add.at(dense, workspace.fetch_array(str(ref.indices)), values)
+    return dense
 
 
 def _is_float(value: Any) -> bool:
@@ -247,8 +287,8 @@ def check_bad(case: Case, bad: Bad) -> None:
     op = make_op(case.op, bad)
     workspace = Workspace()
     for name, value in zip(op.input, bad.inputs, strict=True):
-        workspace.feed(name, value)
-    before = {name: workspace.fetch(name) for name in op.input}
+        feed(workspace, name, value)
+    before = {name: workspace.blob(name).value and workspace.fetch(name) for name in op.input}
     try:
         workspace.run_net_once(NetDef(name="check", op=[op]))
     except Error as error:
@@ -258,6 +298,12 @@ def check_bad(case: Case, bad: Bad) -> None:
     else:
         raise AssertionError(f"{what}: was accepted")
     for name, value in before.items():
-        after = workspace.fetch(name)
-        same = np.array_equal(after, value) if isinstance(value, np.ndarray) else after == value
+        after = None if value is None else workspace.fetch(name)
+        same = after == value if type_of(value).dtype is None else _same_elements(after, value)
         assert same, f"{what}: blob '{name}' changed"
+
+
+def _same_elements(a: Any, b: Any) -> bool:
+    if isinstance(a, Int8Tensor):
+        return np.array_equal(a.data, b.data) and a[1:] == b[1:]
+    return np.array_equal(a, b, equal_nan=a.dtype.kind == "f")

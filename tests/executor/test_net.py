@@ -123,7 +123,7 @@ BAD_NETS = [
     (net(op("Relu", "x", "y z")), ArityError, r"expected 1 output\(s\)"),
     (net(op("Div", "x bias", "bias")), InplaceError, "output 0 'bias' is also input 1"),
     (net(op("Relu", "x", "y"), type_="quick"), NetError, "type 'quick'; known: .*dag"),
-    (net(name=""), NetError, "must have a name"),
+    (NetDef(), NetError, "must have a name"),  # an empty one is a name
 ]
 
 

@@ -78,6 +78,25 @@ COUNTS = {
         2,
         2,
     ),
+    "instances of a substep side by side": (
+        Step(substep=[Step(network=["inc"])], num_concurrent_instances=4),
+        4,
+        0,
+    ),
+    "instances of several substeps": (
+        Step(
+            substep=[Step(network=["inc"]), Step(network=["inc2"])],
+            num_concurrent_instances=3,
+            concurrent_substeps=True,
+        ),
+        3,
+        3,
+    ),
+    "instances of a step with a net of its own": (
+        Step(network=["inc"], num_concurrent_instances=4),
+        1,
+        0,
+    ),
     "a report at the end": (
         Step(network=["inc"], num_iter=3, report_net="inc2", report_interval=10),
         3,

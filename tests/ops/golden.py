@@ -45,7 +45,7 @@ def load(family: str) -> Iterator[GoldenCase]:
             (case.inputs if kind == "in" else case.outputs)[blob] = value
         elif kind in ("in_str", "out_str"):
             (case.inputs if kind == "in_str" else case.outputs)[blob] = _strings(value)
-        elif kind in ("infer", "random", "undefined"):
+        elif kind in ("infer", "random", "undefined", "quantum"):
             case.texts[kind] = json.loads(value.tobytes())
         else:
             case.texts[kind] = value.tobytes().decode()

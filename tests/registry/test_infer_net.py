@@ -111,3 +111,12 @@ def test_contents_are_forgotten_when_they_change():
     walk = Walk({"x": floats(3, 4), "b": TensorType(np.dtype(np.int64), (2,))})
     list(walk.steps(net(op("Shape", "x", "s"), op("Add", "s b", "s"))))
     assert "s" not in walk.values
+
+
+def test_the_gradient_of_a_concat_has_the_shapes_of_its_inputs():
+    made = op("Concat", "a b", "joined sizes", axis=1)
+    parts = op("Split", "joined sizes", "da db", axis=1)
+    known = {"a": floats(2, 3), "b": floats(2, 5)}
+    types = infer_net(net(made, parts), known)
+    assert types["da"] == floats(2, 3)
+    assert types["db"] == floats(2, 5)

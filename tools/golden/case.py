@@ -28,6 +28,10 @@ DATA_TYPE = {
 }
 
 
+class NetText(str):
+    """The text of a NetDef, which is an argument as a message."""
+
+
 @dataclass(frozen=True)
 class Step:
     """An operator that runs before the case's own and makes some of its inputs."""
@@ -90,8 +94,12 @@ def describe(step: Step) -> dict[str, Any]:
 
 def marked(value: Any) -> tuple[str, Any]:
     """The field of Argument that Caffe2's Python would put a value in, and the value."""
+    if isinstance(value, NetText):
+        return "n", str(value)
     if isinstance(value, str):
         return "s", value
+    if isinstance(value, bytes):
+        return "bytes", value.decode("latin-1")
     if isinstance(value, float):
         return "f", value
     if isinstance(value, (bool, int, np.integer)):

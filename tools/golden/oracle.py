@@ -107,3 +107,16 @@ def generate_programs(oracle: str, target: Path) -> None:
         arguments = (str(programs), str(target / answers))
         with tempfile.TemporaryDirectory() as name:
             start(oracle, "programs_worker.py", Path(name), dict(os.environ), *arguments)
+
+
+def generate_scripts(oracle: str, target: Path) -> None:
+    """Writes scripts.json: what each of tests/scripts prints, line by line."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    printed = {}
+    for script in sorted((target.parent / "scripts").glob("*.py")):
+        done = subprocess.run(
+            [oracle, str(script)], env=environment, capture_output=True, text=True, check=True
+        )
+        printed[script.name] = done.stdout.splitlines()
+    (target / "scripts.json").write_text(json.dumps(printed, indent=1) + "\n")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from caffe2.proto import caffe2_pb2
 from caffe2.python import workspace
+from google.protobuf import text_format
 
 SECONDS_PER_CASE = 30
 SAMPLES = 20000  # how many random values to collect for the statistics
@@ -45,8 +46,12 @@ def build_operator(operator, description):
         argument.name = name
         if kind == "s":
             argument.s = value.encode("utf-8")
+        elif kind == "bytes":
+            argument.s = value.encode("latin-1")
         elif kind == "strings":
             argument.strings.extend(text.encode("utf-8") for text in value)
+        elif kind == "n":
+            text_format.Merge(value, argument.n)
         elif kind in ("f", "i"):
             setattr(argument, kind, value)
         elif kind != "empty":
@@ -79,12 +84,27 @@ def fetch(name):
         value = workspace.FetchBlob(name)
     except Exception:
         return None
+    if isinstance(value, tuple):  # the integers of a quantized tensor, scale and zero point
+        value = value[0]
     if not isinstance(value, np.ndarray):
         return None
     if value.dtype == object:
         texts = [text.decode("utf-8") for text in value.ravel()]
         return np.array(texts, dtype="U").reshape(value.shape)
     return value
+
+
+def quanta(names):
+    """Scale and zero point of those blobs that hold quantized tensors."""
+    found = {}
+    for name in names:
+        try:
+            value = workspace.C.fetch_blob(name)
+        except Exception:
+            continue
+        if isinstance(value, tuple):
+            found[name] = [float(value[1]), int(value[2])]
+    return found
 
 
 def prepare(case, arrays, number):
@@ -169,6 +189,8 @@ def answer(case, arrays, number, save):
         return
     outputs = {name: fetch(name) for name in dict.fromkeys(case["op"]["outputs"])}
     result["outputs"] = {name: array for name, array in outputs.items() if array is not None}
+    if quanta(outputs):
+        result["quantum"] = quanta(outputs)
     save(result)
     if case["random"]:
         result["random"] = statistics(net, inputs, result.pop("outputs"))
@@ -218,7 +240,7 @@ def store(answers, key, result, case):
                 answers[f"{key}/{side}/{name}"] = array
     if "error" in result:
         answers[key + "/error"] = as_bytes(result["error"])
-    for part in ("random", "infer"):
+    for part in ("random", "infer", "quantum"):
         if part in result:
             answers[f"{key}/{part}"] = as_bytes(json.dumps(result[part]))
     if case["refused"] and "error" not in result:

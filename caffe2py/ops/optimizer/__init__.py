@@ -4,10 +4,13 @@ from caffe2py.ops.optimizer import (
     adagrad,
     adam,
     adaptive,
+    decayed,
     iteration,
     learning_rate,
     momentum,
+    row_counter,
     scaling,
+    whole,
     yellowfin,
 )
 
@@ -15,9 +18,12 @@ __all__ = [
     "adagrad",
     "adam",
     "adaptive",
+    "decayed",
     "iteration",
     "learning_rate",
     "momentum",
+    "row_counter",
     "scaling",
+    "whole",
     "yellowfin",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,25 +16,13 @@ from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NoGradient, NotDifferentiable
 from caffe2py.registry.infer import Query, require_dtype
 from caffe2py.registry.operator import operator
+from caffe2py.tensor.objects import Mutex
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import TensorType
 
 INT64 = np.dtype(np.int64)
 _LAST = np.iinfo(np.int64).max
 _NEGATIVE, _FULL = 1, 2
-
-
-class Mutex:
-    """A lock as a blob; `with` holds it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *failure: object) -> None:
-        self._lock.release()
 
 
 create_mutex = operator(

@@ -1,4 +1,4 @@
-"""Rates and gradients scaled by norms: Lars, ClipTensorByScaling."""
+"""Rates and gradients scaled by norms, weights by a number: Lars, WeightScale and others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from caffe2py.errors import ArgumentError
 from caffe2py.kernels import update
+from caffe2py.kernels.weighted import launch_scale_at
 from caffe2py.ops.optimizer.common import (
     NO_GRADIENT,
     flat,
@@ -18,7 +19,7 @@ from caffe2py.ops.optimizer.common import (
     require_some,
 )
 from caffe2py.registry.context import Call, Launch
-from caffe2py.registry.infer import Query
+from caffe2py.registry.infer import Query, require_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
 from caffe2py.tensor.types import TensorType
@@ -100,3 +101,44 @@ def launch_clip(call: Call) -> Launch:
     factor = optional_input(call, 2, np.dtype(x.dtype))
     threshold = x.dtype.type(call.args.threshold)
     return update.clip_by_scaling(x, norm, factor, flat(call.outputs[0]), threshold)
+
+
+_NEVER = 2**63 - 1
+
+
+def _infer_weight_scale(query: Query) -> Sequence[TensorType]:
+    if query.args.stepsize < 1:
+        raise ArgumentError(f"stepsize must be at least 1, found {query.args.stepsize}")
+    require_floats(query, 0)
+    require_dtype(query, 1, "int64")
+    require_some(query, 1)
+    return [query.inputs[0]]
+
+
+weight_scale = operator(
+    "WeightScale",
+    "w, iter -> nw",
+    infer=_infer_weight_scale,
+    inplace={0: 0},
+    gradient=NO_GRADIENT,
+    stepsize=Arg(int, _NEVER, "how many iterations lie between two scalings"),
+    upper_bound_iter=Arg(int, _NEVER, "from this iteration on w stays as it is"),
+    scale=Arg(float, 1.0, "the factor"),
+    doc="""
+    nw = w * `scale` if n = iter + 1 is a multiple of `stepsize` and below `upper_bound_iter`, else
+    w; iter is the number of iterations before this one, int64.
+    """,
+    example="""
+    w = [2, 4]; iter = [9]; stepsize = 5; scale = 0.5
+    nw = [1, 2]
+    """,
+)
+
+
+@weight_scale.cpu
+def launch_weight_scale(call: Call) -> Launch:
+    """The counter is read when the net runs."""
+    w, done = call.inputs
+    args = call.args
+    steps = (args.stepsize, args.upper_bound_iter)
+    return launch_scale_at(flat(w), flat(done), *steps, args.scale, flat(call.outputs[0]))
