@@ -224,7 +224,7 @@ def DeserializeBlob(name: Any, serialized: bytes) -> None:
     if value is not blob.array:
         current().feed(blob.name, value)
     else:
-        blob.version += 1
+        blob.written()
 
 
 class _Blobs(MutableMapping[Any, Any]):

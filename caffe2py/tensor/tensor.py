@@ -116,6 +116,11 @@ class Tensor:
         """Live in storage that another tensor owns, as long as the contents fit into it."""
         self.array = self._capacity = array
 
+    @property
+    def lent(self) -> bool:
+        """Whether others may hold the same storage."""
+        return self._capacity.nbytes < self.array.nbytes
+
     def storage(self) -> tuple[Array, Array]:
         """What `restore` needs to undo a change of shape; contents are not copied."""
         return self.array, self._capacity
@@ -133,24 +138,41 @@ class Blob:
 
     `generation` grows whenever what a plan may have captured is no longer true: another object,
     another shape or dtype, another address. `version` grows on every write that is not an
-    operator's, so that derived data (packed weights) can tell that it is stale.
+    operator's. A plan that keeps something derived from the contents (packed weights) sets
+    `watched`; then a write is a change as well.
     """
 
-    __slots__ = ("generation", "name", "value", "version")
+    __slots__ = ("generation", "name", "value", "version", "watched")
 
     #: Grows with every generation of any blob: while it stands still, every plan is up to date.
     changes = 0
+
+    #: Grows with every blob that begins to be watched.
+    watches = 0
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.value: Any = None
         self.generation = 0
         self.version = 0
+        self.watched = False
 
     def changed(self) -> None:
         """Note that plans which captured this blob are out of date."""
         self.generation += 1
         Blob.changes += 1
+
+    def written(self) -> None:
+        """Note that the contents are others."""
+        self.version += 1
+        if self.watched:
+            self.changed()
+
+    def watch(self) -> None:
+        """Make every write a change: a plan keeps something that the contents decide."""
+        if not self.watched:
+            self.watched = True
+            Blob.watches += 1
 
     @property
     def array(self) -> Array | None:
@@ -208,4 +230,4 @@ class Blob:
     def feed(self, array: Array) -> None:
         """Copy an array in from outside."""
         self.resize(array.shape, array.dtype)[...] = array
-        self.version += 1
+        self.written()
