@@ -5,7 +5,7 @@ Every function here is for kernels to call.
 
 from __future__ import annotations
 
-from caffe2py.kernels.vector import VECTORS, lanes, lines, tile1, tile2, tile3
+from caffe2py.kernels.vector import VECTORS, lanes, lines, tile0, tile1, tile2, tile3
 
 #: A sum is taken DEEP terms at a time, for TALL rows and WIDE columns: the DEEP rows of a strip of
 #: B, at most 36 KiB, stay in or near the first-level cache while the panels of a block of A (TALL
@@ -16,6 +16,9 @@ WIDE = 3072
 
 #: Rows and columns of the tile for sums along contiguous rows of both operands.
 SQUARE = 4
+
+#: A column by itself costs about a fifth of a strip; images of 7 x 7 are three vectors and one.
+MOST_SINGLE = 2
 
 #: What a product starts from: zero, what C holds, a bias of each row or of each column.
 ZERO, KEEP, PER_ROW, PER_COLUMN = range(4)
@@ -48,9 +51,15 @@ def pack(x, at, across, along, count, deep, width, panels, to):
         to += deep * width
 
 
+def single_columns(columns, lane_count):
+    """How many columns at the end are cheaper one by one than as a vector of their own."""
+    left = columns % lane_count
+    return left if left <= MOST_SINGLE and columns > lane_count else 0
+
+
 def strip_width(columns, lane_count):
     """Columns of a strip: up to three vectors, as equal as can be."""
-    vectors = max(1, up(columns, lane_count))
+    vectors = max(1, up(columns - single_columns(columns, lane_count), lane_count))
     return up(vectors, up(vectors, VECTORS)) * lane_count
 
 
@@ -63,8 +72,9 @@ def outer_block(
     `a` are packed panels. b steps by `b_step` from term to term, and column j of a strip's begin
     lies at `j * b_walk`: 1 where b is read in place, `deep` where it is packed in strips.
     """
-    for j in range(0, width, strip):
-        span = min(strip, width - j)
+    single = single_columns(width, lanes(c))
+    for j in range(0, width - single, strip):
+        span = min(strip, width - single - j)
         vectors = up(span, lanes(c))
         b_here, c_here, base_here = b_at + j * b_walk, c_at + j, base_at + j * base_walk
         for r in range(0, rows, lines()):
@@ -87,6 +97,15 @@ def outer_block(
                     base, base_here + r * base_step, base_step,
                     bias, bias_at + r * bias_step, bias_step, low, here, span,
                 )  # fmt: skip
+    for j in range(width - single, width):
+        b_here = b_at + j // strip * strip * b_walk + j % strip
+        for r in range(0, rows, lines()):
+            tile0(
+                deep, a, a_at + r * deep, b, b_here, b_step,
+                c, c_at + j + r * c_step, c_step,
+                base, base_at + j * base_walk + r * base_step, base_step,
+                bias, bias_at + r * bias_step, bias_step, low, min(lines(), rows - r), 1,
+            )  # fmt: skip
 
 
 def begin(c, at, row, rows, width, start, bias, row_at, column_at):

@@ -49,8 +49,7 @@ from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import DType
 
-#: Images of fewer positions are unfolded even where a window is one element: to pad the columns.
-_NARROW = 128
+#: Channels last with groups of fewer channels than this make rows too short for vectors.
 _VECTOR = 16
 
 
@@ -275,8 +274,6 @@ class Correlation:
         if self.last:
             shape: tuple[int, ...] = (self.images * pixels,)
             return x.reshape(*shape, self.channels), matrix, y.reshape(*shape, self.filters)
-        if pixels < _NARROW and pixels % _VECTOR:
-            return None
         return _flat_middle(x, False), matrix, _flat_middle(y, False)
 
     def _winograd(self, dtype: DType, out: tuple[int, ...], *, exact: bool) -> Plan | None:
@@ -331,8 +328,8 @@ class Correlation:
             return [launch_depthwise(call, x, w, bias, y, self.window, low)]
         plan = self._winograd(x.dtype, y.shape[2:], exact=not steady)
         if plan is not None:
-            begin = self.window.on(self.image).pads[:2]
-            return launch_winograd(call, x, w, bias, y, plan, begin, steady=steady, low=low)
+            top, left, *_ = self.window.on(self.image).pads
+            return launch_winograd(call, x, w, bias, y, plan, (top, left), steady=steady, low=low)
         filters = w.reshape(self.groups, self.filters, self._terms())
         if self.last:
             packed, before = pack_right(call, filters, transpose=True, steady=steady)

@@ -62,10 +62,10 @@ def _lane_count(array: Any) -> int:
 class Lanes:
     """Vectors of one element type in one function: loads, stores and arithmetic."""
 
-    def __init__(self, builder: Any, array: Any) -> None:
-        """`array` is numba's type of an array of the elements."""
+    def __init__(self, builder: Any, array: Any, count: int = 0) -> None:
+        """`array` is numba's type of an array of the elements; `count` of them, or a vector."""
         self.builder = builder
-        self.count = _lane_count(array)
+        self.count = count or _lane_count(array)
         self.size = int(array.dtype.bitwidth) // 8
         self.element = {4: ir.FloatType(), 8: ir.DoubleType()}[self.size]
         self.type = ir.VectorType(self.element, self.count)
@@ -200,6 +200,73 @@ class _Tile:
         epilogue(self, new, masks)
 
 
+class _Column:
+    """The code of a tile of one column: the rows are the lanes, four sums run side by side."""
+
+    CHAINS = 4
+
+    def __init__(self, builder: Any, array: Any) -> None:
+        self.builder = builder
+        self.rows = objects.tile_lines()
+        self.lanes = Lanes(builder, array, self.rows)
+
+    def emit(self, deep: Any, a: Any, b: Any, b_step: Any) -> Any:
+        """The sums, as a vector."""
+        builder = self.builder
+        whole = builder.and_(deep, _I64(-self.CHAINS))
+        zeros = [self.lanes.zero] * self.CHAINS
+        some, a, b = self._loop(_I64(0), whole, a, b, b_step, zeros)
+        total = functools.reduce(builder.fadd, some)
+        (total,), _, _ = self._loop(whole, deep, a, b, b_step, [total])
+        return total
+
+    def _loop(
+        self, first: Any, last: Any, a: Any, b: Any, b_step: Any, starts: Sequence[Any]
+    ) -> tuple[list[Any], Any, Any]:
+        builder, lanes = self.builder, self.lanes
+        before = builder.block
+        head, body, after = (builder.append_basic_block(f"column.{n}") for n in "hba")
+        builder.branch(head)
+        builder.position_at_end(head)
+        k, a_now, b_now = (builder.phi(_I64) for _ in range(3))
+        sums = [builder.phi(lanes.type) for _ in starts]
+        builder.cbranch(builder.icmp_signed("<", k, last), body, after)
+        builder.position_at_end(body)
+        a_next, b_next, new = a_now, b_now, []
+        for total in sums:
+            x = lanes.load(a_next)
+            new.append(lanes.multiply_add(x, lanes.splat(lanes.scalar(b_next)), total))
+            a_next, b_next = lanes.at(a_next, self.rows), builder.add(b_next, b_step)
+        following = builder.add(k, _I64(len(starts)))
+        firsts, laters = [first, a, b, *starts], [following, a_next, b_next, *new]
+        for phi, start, later in zip([k, a_now, b_now, *sums], firsts, laters, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(later, body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return sums, a_now, b_now
+
+    def write(self, total: Any, places: Sequence[Any], low: Any, rows: Any) -> None:
+        """C = max(low, sums + base + bias) for the first `rows` rows."""
+        builder, lanes = self.builder, self.lanes
+        steps = [step for _, step in places]
+        here = [place for place, _ in places]
+        end = builder.append_basic_block("column.written")
+        for i in range(self.rows):
+            if i:
+                more = builder.append_basic_block("column.row")
+                builder.cbranch(builder.icmp_signed(">", rows, _I64(i)), more, end)
+                builder.position_at_end(more)
+            value = builder.extract_element(total, _I32(i))
+            for place in here[1:]:
+                value = builder.fadd(value, lanes.scalar(place))
+            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+            builder.store(value, builder.inttoptr(here[0], lanes.element.as_pointer()))
+            here = [builder.add(*pair) for pair in zip(here, steps, strict=True)]
+        builder.branch(end)
+        builder.position_at_end(end)
+
+
 def _tile(vectors: int) -> Any:
     @intrinsic
     def tile(
@@ -220,17 +287,23 @@ def _tile(vectors: int) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             values = dict(zip(_TILE_ARGUMENTS, args, strict=True))
             types = dict(zip(_TILE_ARGUMENTS, signature.args, strict=True))
-            form = _Tile(builder, types["a"], vectors)
+            lanes = Lanes(builder, types["a"])
 
             def address(name: str) -> Any:
                 start = data_address(context, builder, types[name], values[name])
-                return builder.add(start, form.lanes.step(values[f"{name}_at"]))
+                return builder.add(start, lanes.step(values[f"{name}_at"]))
 
             def step(name: str) -> Any:
-                return form.lanes.step(values[f"{name}_step"])
+                return lanes.step(values[f"{name}_step"])
 
-            low_vector = form.lanes.splat(values["low"])
             places = [(address(n), step(n)) for n in ("c", "base", "bias")]
+            if not vectors:
+                column = _Column(builder, types["a"])
+                total = column.emit(values["deep"], address("a"), address("b"), step("b"))
+                column.write(total, places, values["low"], values["rows"])
+                return context.get_dummy_value()
+            form = _Tile(builder, types["a"], vectors)
+            low_vector = lanes.splat(values["low"])
 
             def epilogue(form: _Tile, sums: Any, masks: Any) -> None:
                 _write(form, sums, masks, places, low_vector, values["rows"])
@@ -284,6 +357,7 @@ _EMITTED: dict[str, Callable[[], Any]] = {
     "call_kernel": lambda: _call_kernel,
     "lines": lambda: _lines,
     "lanes": lambda: _lanes,
+    "tile0": lambda: _tile(0),
     "tile1": lambda: _tile(1),
     "tile2": lambda: _tile(2),
     "tile3": lambda: _tile(3),

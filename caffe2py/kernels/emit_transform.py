@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numba
-from llvmlite import ir
 from numba.extending import intrinsic
 
 from caffe2py.kernels.emit import Lanes, data_address
@@ -57,7 +56,9 @@ def _together(lanes: Lanes, vectors: Sequence[Any]) -> list[Any]:
     half = lanes.count // 2
     low = [x for i in range(half) for x in (i, i + lanes.count)]
     high = [x + half for x in low]
-    return [lanes.shuffle(a, b, mask) for a, b in zip(even, odd, strict=True) for mask in (low, high)]
+    return [
+        lanes.shuffle(a, b, mask) for a, b in zip(even, odd, strict=True) for mask in (low, high)
+    ]
 
 
 def _spread(lanes: Lanes, size: int, x: Any, x_row: Any, v: Any, v_plane: Any) -> None:

@@ -34,7 +34,7 @@ from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.vector import VECTORS, lanes, lines, tile_lines, vector_lanes
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
-from caffe2py.tensor.types import DType, shape_text
+from caffe2py.tensor.types import shape_text
 
 #: Products with a transposed B and fewer rows are not worth repacking B for.
 _FEW = 32
@@ -184,12 +184,6 @@ def new_panels(call: Call, rows: int, terms: int, dtype: Any) -> Array:
     return call.scratch((height * min(terms, DEEP),), dtype)
 
 
-def strip_columns(columns: int, dtype: DType | Any) -> int:
-    """Columns of a strip of a matrix with that many."""
-    vectors = max(1, -(-columns // vector_lanes(dtype)))
-    return -(-vectors // -(-vectors // VECTORS)) * vector_lanes(dtype)
-
-
 def pack_left(
     call: Call, a: Array, *, transpose: bool = False, steady: bool = False
 ) -> tuple[Array, list[Launch]]:
@@ -207,7 +201,9 @@ def pack_right(
 ) -> tuple[Array, list[Launch]]:
     """Right operands (matrices, terms, columns) as strips; as `pack_left` otherwise."""
     count, terms = (b.shape[1], b.shape[2]) if transpose else b.shape[:0:-1]
-    return _packed(call, b, count, terms, strip_columns(count, b.dtype), not transpose, steady)
+    return _packed(
+        call, b, count, terms, strip_width(count, vector_lanes(b.dtype)), not transpose, steady
+    )
 
 
 def _packed(
@@ -278,7 +274,7 @@ def launch_product(
             size[_B_READY] = True
         elif transpose_b or (columns * c.itemsize % _ALIAS == 0 and rows > _FEW):
             size[_B_PACKED] = True
-            width = strip_columns(columns, c.dtype)
+            width = strip_width(columns, vector_lanes(c.dtype))
             elements = packed_size(min(columns, WIDE), min(terms, DEEP), width)
             strips = call.scratch((elements,), c.dtype)
     numbers = np.array(size, np.int64), np.array(steps, np.int64)

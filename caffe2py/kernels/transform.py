@@ -1,4 +1,4 @@
-"""Winograd's short convolutions F(m x m, 3 x 3): their matrices, and the names of their vector code.
+"""Winograd's short convolutions F(m x m, 3 x 3): matrices, and the names of their vector code.
 
     Y = A^T [ (G g G^T) * (B^T d B) ] A
 

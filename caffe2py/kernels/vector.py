@@ -33,8 +33,8 @@ lanes = Intrinsic("lanes")
 #: The tiles of one, two and three vectors. Arguments: deep, a, a_at, b, b_at, b_step, c, c_at,
 #: c_step, base, base_at, base_step, bias, bias_at, bias_step, low, rows, width. Positions and steps
 #: count elements; `rows` <= lines() and `width` elements are written, and no more of B is read;
-#: deep >= 1.
-tile1, tile2, tile3 = (Intrinsic(f"tile{vectors}") for vectors in range(1, VECTORS + 1))
+#: deep >= 1. tile0 does one column, with the rows as lanes, and takes no notice of `width`.
+tile0, tile1, tile2, tile3 = (Intrinsic(f"tile{vectors}") for vectors in range(VECTORS + 1))
 
 
 def tile_lines() -> int:

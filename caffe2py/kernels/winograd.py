@@ -212,7 +212,9 @@ def launch_winograd(
     v = call.scratch((planes * (channels * plan.across + count) + count,), x.dtype)
     p = call.scratch((planes * (filters * plan.across + count) + count,), x.dtype)
     flat = [a.reshape(-1) for a in (x, u, base if bias is None else bias, y)]
-    main = _winograd(*flat, base, rows, lines_out, v, p, np.array(size, np.int64), y.dtype.type(low))
+    main = _winograd(
+        *flat, base, rows, lines_out, v, p, np.array(size, np.int64), y.dtype.type(low)
+    )
     if not steady:
         return [turn, main]
     call.run_now(turn)

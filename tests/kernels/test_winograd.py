@@ -18,7 +18,12 @@ USES = [
 ]
 
 #: Of the largest result: rounding grows with the coefficients of the transforms.
-TOLERANCE = {("float32", 2): 2e-6, ("float32", 4): 3e-5, ("float64", 2): 1e-14, ("float64", 4): 1e-13}
+TOLERANCE = {
+    ("float32", 2): 2e-6,
+    ("float32", 4): 3e-5,
+    ("float64", 2): 1e-14,
+    ("float64", 4): 1e-13,
+}
 
 
 class Call:
