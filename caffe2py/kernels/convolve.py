@@ -163,26 +163,39 @@ def _correlate_rows(x, strips, bias, y, base, panels, unfolded, table, size, low
 @kernel("contract")
 def _filter_rows(x, dy, bias, dw, base, panels, unfolded, table, size, low):
     images, groups, channels, filters = size[0], size[1], size[2], size[3]
-    image, out, taps = counts(table)
+    _, out, taps = counts(table)
     terms, pixel, total = channels * taps, channels * groups, filters * groups
     begin(dw, 0, dw.size, 1, dw.size, ZERO, bias, 0, 0)
-    for n in range(images * groups):
-        g = n % groups
-        x_at = n // groups * image * pixel + g * channels
-        for i in range(0, out, DEEP):
-            count = min(DEEP, out - i)
-            at = (n // groups * out + i) * total + g * filters
+    for g in range(groups):
+        # positions of all images in one row, so that small images make long sums too
+        for i in range(0, images * out, DEEP):
+            count = min(DEEP, images * out - i)
             for f in range(0, filters, TALL):
                 height = min(TALL, filters - f)
-                pack(dy, at + f, 1, total, height, count, lines(), panels, 0)
+                pack(
+                    dy, i * total + g * filters + f, 1, total, height, count, lines(), panels, 0
+                )  # fmt: skip
                 for k in range(0, terms, BLOCK):
                     width = min(BLOCK, terms - k)
-                    rows(x, x_at, table, channels, pixel, k, width, i, count, unfolded, False)
+                    if f == 0 or terms > BLOCK:
+                        _unfold_rows(x, table, channels, pixel, g, k, width, i, count, unfolded)
                     to = (g * filters + f) * terms + k
                     outer_block(
                         panels, 0, unfolded, 0, 1, ROW, strip_width(width, lanes(dw)),
                         dw, to, terms, dw, to, 1, terms, base, 0, 0, low, height, count, width,
                     )  # fmt: skip
+
+
+def _unfold_rows(x, table, channels, pixel, g, k, width, first, count, unfolded):
+    """Rows `first` to `first + count` of all windows of all images."""
+    image, out, _ = counts(table)
+    i = 0
+    while i < count:
+        n, at = (first + i) // out, (first + i) % out
+        here = min(count - i, out - at)
+        start = n * image * pixel + g * channels
+        rows(x, start, table, channels, pixel, k, width, at, here, unfolded[i * ROW :], False)
+        i += here
 
 
 @kernel("contract")
@@ -355,7 +368,20 @@ class Correlation:
         if self.last:
             panels = new_panels(call, self.filters, DEEP, x.dtype)
             return self._launch(call, _filter_rows, (x, dy), None, dw, panels)
-        return self._launch(call, _filter_columns, (x, dy), None, dw, new_tile(call, x.dtype))
+        if self.groups > 1:  # few channels side by side: rows too short for vectors
+            return self._launch(call, _filter_columns, (x, dy), None, dw, new_tile(call, x.dtype))
+        return self._with_channels_last(call, x, dy, dw)
+
+    def _with_channels_last(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
+        """The filters' gradient from copies with channels last, where sums go along positions."""
+        copies = [call.scratch((len(a), *a.shape[2:], a.shape[1]), a.dtype) for a in (x, dy, dw)]
+        before = [
+            launch_transpose(_flat_middle(a, False), _flat_middle(b, True))
+            for a, b in zip((x, dy), copies, strict=False)
+        ]
+        after = launch_transpose(_flat_middle(copies[2], True), _flat_middle(dw, False))
+        last = replace(self, last=True)
+        return [*before, *last.launch_filter_gradient(call, *copies), after]
 
     def launch_image_gradient(
         self,
@@ -385,6 +411,12 @@ class Correlation:
         if self.last:
             panels = new_panels(call, DEEP, DEEP, dx.dtype)
             return self._launch(call, _image_rows, (dy, w), bias, dx, panels)
+        plan = self._winograd(dx.dtype, dx.shape[2:], exact=True)
+        if plan is not None:
+            # the results' gradient meets the filters with what is missing of 2 around it
+            top, left, *_ = self.window.on(self.image).pads
+            begin = (2 - top, 2 - left)
+            return launch_winograd(call, dy, w, bias, dx, plan, begin, flip=True)
         filters = w.reshape(self.groups, self.filters, self._terms())
         packed, before = pack_left(call, filters, transpose=True, steady=steady)
         part = nothing(call, dx.dtype)

@@ -367,6 +367,6 @@ _EMITTED: dict[str, Callable[[], Any]] = {
 @functools.cache
 def emitted(name: str) -> Any:
     """The numba function behind an intrinsic."""
-    from caffe2py.kernels import emit_transform  # it builds on this module
+    from caffe2py.kernels import emit_winograd  # it builds on this module
 
-    return {**_EMITTED, **emit_transform.EMITTED}[name]()
+    return {**_EMITTED, **emit_winograd.EMITTED}[name]()

@@ -64,7 +64,7 @@ def tile_lines() -> int:
 def _generator() -> str:
     """A hash of the code that makes code."""
     digest = hashlib.sha256()
-    for name in ("compiler.py", "emit.py", "emit_transform.py", "transform.py"):
+    for name in ("compiler.py", "emit.py", "emit_winograd.py", "winograd_matrices.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()[:16]
 

@@ -9,7 +9,7 @@ import numba
 from numba.extending import intrinsic
 
 from caffe2py.kernels.emit import Lanes, data_address
-from caffe2py.kernels.transform import MATRICES
+from caffe2py.kernels.winograd_matrices import MATRICES
 
 
 def _combine(lanes: Lanes, factors: Sequence[float], vectors: Sequence[Any]) -> Any:
