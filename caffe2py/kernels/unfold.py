@@ -5,6 +5,8 @@ Every function here is for kernels to call; geometry comes as the table that `Wi
 
 from __future__ import annotations
 
+import numpy as np
+
 from caffe2py.kernels.block import up
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE
 
@@ -22,8 +24,9 @@ def _copy_steps(x, at, step, y, count):
         for i in range(count):
             y[i] = line[i]
     else:
+        line = x[at:]
         for i in range(count):
-            y[i] = x[at + i * step]
+            y[i] = line[np.uintp(i * step)]  # an index that cannot be negative needs no test
 
 
 def _add_steps(x, at, step, y, count):
@@ -33,8 +36,9 @@ def _add_steps(x, at, step, y, count):
         for i in range(count):
             line[i] += y[i]
     else:
+        line = x[at:]
         for i in range(count):
-            x[at + i * step] += y[i]
+            line[np.uintp(i * step)] += y[i]
 
 
 def _exchange(x, at, step, target, before, count, fold):
@@ -59,6 +63,8 @@ def columns(x, at, table, first, deep, start, width, panel, fold):
     taps_x, taps_y = table[KERNEL, 2], table[KERNEL, 1]
     taps = table[KERNEL, 0] * taps_y * taps_x
     out_x, out_y, step = table[OUT, 2], table[OUT, 1], table[STRIDE, 2]
+    first_line, first_left = start // out_x, start % out_x
+    first_y, first_z = first_line % out_y, first_line // out_y
     for k in range(deep):
         tap = (first + k) % taps
         from_x = tap % taps_x * table[DILATION, 2] - table[BEGIN, 2]
@@ -67,19 +73,20 @@ def columns(x, at, table, first, deep, start, width, panel, fold):
         base = at + (first + k) // taps * (size_z * size_y * size_x)
         # positions along x at which the element is inside of the image
         low, high = max(0, up(-from_x, step)), min(out_x, up(size_x - from_x, step))
-        j = 0
-        while j < width:
-            line, left = (start + j) // out_x, (start + j) % out_x
+        j, left, out_line, out_plane = 0, first_left, first_y, first_z
+        while j < width:  # lines are counted, not computed: a division costs as much as a line
             right = min(out_x, left + width - j)
-            y = line % out_y * table[STRIDE, 1] + from_y
-            z = line // out_y * table[STRIDE, 0] + from_z
+            y = out_line * table[STRIDE, 1] + from_y
+            z = out_plane * table[STRIDE, 0] + from_z
             inside = 0 <= y < size_y and 0 <= z < size_z
             inner = min(max(low, left), right) if inside else right
             outer = min(max(high, inner), right)
             source = base + (z * size_y + y) * size_x + from_x + inner * step
             target = panel[k * ROW + j : k * ROW + j + right - left]
             _exchange(x, source, step, target, inner - left, outer - inner, fold)
-            j += right - left
+            j, left, out_line = j + right - left, 0, out_line + 1
+            if out_line == out_y:
+                out_line, out_plane = 0, out_plane + 1
 
 
 def rows(x, at, table, channels, pixel, first, deep, start, count, panel, fold):

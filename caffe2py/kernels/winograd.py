@@ -19,8 +19,8 @@ import numpy as np
 from caffe2py.kernels.block import DEEP, outer_block, strip_width, up
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.linalg import nothing, packed_size
-from caffe2py.kernels.winograd_matrices import MATRICES, gather2, gather4, spread2, spread4
 from caffe2py.kernels.vector import lanes, lines, tile_lines, vector_lanes
+from caffe2py.kernels.winograd_matrices import MATRICES, gather2, gather4, spread2, spread4
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
