@@ -30,7 +30,8 @@ PUBLIC = {
     "workspace": """
         BenchmarkNet BenchmarkNetOnce Blobs C CreateBlob CreateNet CurrentWorkspace DeleteNet
         DeserializeBlob FeedBlob FetchBlob FetchBlobs FetchInt8Blob FetchInt8BlobRealVal
-        FillRandomNetworkInputs GetBlobSizeBytes GetCUDAVersion GetCuDNNVersion GetNameScope GetNetName GlobalInit
+        FillRandomNetworkInputs GetBlobSizeBytes GetCUDAVersion GetCuDNNVersion GetNameScope
+        GetNetName GlobalInit
         GpuDeviceType HasBlob InferShapesAndTypes Int8Tensor IsNUMAEnabled Nets NumCudaDevices
         NumGpuDevices Predictor
         RegisteredOperators RemoveBlob ResetBlob ResetWorkspace RootFolder RunNet RunNetOnce

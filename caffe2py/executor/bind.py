@@ -40,10 +40,18 @@ class Blobs(Scope, Protocol):
 class Origin:
     """Where operators come from: the net's name and seed, for messages and random numbers."""
 
-    def __init__(self, net: str, seed: int = 0, device: Device | None = None) -> None:
+    def __init__(
+        self,
+        net: str,
+        seed: int = 0,
+        device: Device | None = None,
+        written: frozenset[str] | None = None,
+    ) -> None:
+        """`written`: all blobs that the net writes; None where that is not to be relied on."""
         self.net = net
         self.seed = seed
         self.device = device
+        self.written = written
 
     def where(self, index: int, op: OperatorDef) -> str:
         """The place of an operator, as it begins an error message."""
@@ -174,7 +182,22 @@ class BoundOperator:
         for blob, seen in zip(self.input_blobs, self._inputs, strict=True):
             if seen is array and blob.array is array:
                 blob.tensor().lend_out()
+                blob.written()
         self.output_blobs[index].share(array)
+
+    def steady(self, index: int) -> bool:
+        """Whether an input stays as it is until there is another plan."""
+        blob, written = self.input_blobs[index], self.origin.written
+        if written is None or blob.name in written or blob.tensor().lent:
+            return False
+        blob.watch()
+        return True
+
+    def run_now(self, launch: Launch) -> None:
+        """Run a launch at once."""
+        status = service("callable_at")(launch.address)(launch.block.ctypes.data)
+        if status:
+            raise launch.explain(status)
 
     def value(self, index: int) -> Any:
         """What an input blob holds."""

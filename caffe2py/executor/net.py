@@ -13,7 +13,7 @@ import numpy as np
 from caffe2py.errors import NetError
 from caffe2py.executor import floating
 from caffe2py.executor.bind import Blobs, BoundOperator, Origin
-from caffe2py.proto.analysis import nesting_depth
+from caffe2py.proto.analysis import nesting_depth, written_blobs
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.registry.operator import service
 from caffe2py.tensor.device import Device
@@ -166,8 +166,11 @@ os.register_at_fork(after_in_child=_unlock_all)
 class CreatedNet:
     """A NetDef whose operators are bound to the blobs of a workspace."""
 
-    def __init__(self, net: NetDef, workspace: Blobs) -> None:
-        """Check and bind every operator; raises as BoundOperator, and NetError for the net."""
+    def __init__(self, net: NetDef, workspace: Blobs, *, outermost: bool = False) -> None:
+        """Check and bind every operator; raises as BoundOperator, and NetError for the net.
+
+        `outermost`: no net around it writes what this one reads while it runs.
+        """
         self.name = net.name
         if net.type not in RUNNERS:
             known = ", ".join(sorted(t for t in RUNNERS if t))
@@ -176,10 +179,13 @@ class CreatedNet:
         if depth > MAX_DEPTH:
             raise NetError(f"net '{net.name}' nests nets {depth} deep; the limit is {MAX_DEPTH}")
         device = Device.from_option(net.device_option) if net.HasField("device_option") else None
-        origin = Origin(net.name, workspace.seed_for(net.name), device)
+        written = written_blobs(net) if outermost else None
+        origin = Origin(net.name, workspace.seed_for(net.name), device, written)
         self.operators = [BoundOperator(op, k, origin, workspace) for k, op in enumerate(net.op)]
         self.runner: Runner = RUNNERS[net.type](self.operators)
         self._lock = threading.Lock()
+        self._watches = 0
+        self._watched: tuple[Blob, ...] = ()
         _nets.add(self)
 
     def unlock_in_child(self) -> None:
@@ -194,18 +200,33 @@ class CreatedNet:
     def run(self, iterations: int = 1) -> None:
         """Run the net; calls from several threads take turns."""
         with self._lock:
-            for _ in range(iterations):
-                if floating.watched():
-                    floating.run(self.operators)
-                else:
-                    self.runner.run()
+            try:
+                for _ in range(iterations):
+                    if floating.watched():
+                        floating.run(self.operators)
+                    else:
+                        self.runner.run()
+            finally:
+                self._tell_watchers()
 
     def run_watched(self, after: Callable[[BoundOperator], None]) -> None:
         """Run the net once, one operator after another, and tell `after` of each that has run."""
         with self._lock:
-            for operator in self.operators:
-                operator.run()
-                after(operator)
+            try:
+                for operator in self.operators:
+                    operator.run()
+                    after(operator)
+            finally:
+                self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        """Plans of other nets may keep what they derived from blobs that this net writes."""
+        if self._watches != Blob.watches:
+            self._watches = Blob.watches
+            written = {id(b): b for operator in self.operators for b in operator.output_blobs}
+            self._watched = tuple(blob for blob in written.values() if blob.watched)
+        for blob in self._watched:
+            blob.written()
 
     # ---- random numbers: the key and the count of runs of each operator that draws some
 

@@ -261,7 +261,7 @@ def DeserializeBlob(name: Any, serialized: bytes) -> None:
     elif value is not blob.array:
         blob.put(value)
     else:
-        blob.version += 1
+        blob.written()
 
 
 class _Blobs(MutableMapping[Any, Any]):

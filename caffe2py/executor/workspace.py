@@ -178,7 +178,7 @@ class Workspace:
             raise NetError(
                 f"net '{net.name}' exists already", hint="overwrite=True, or another name"
             )
-        self._nets[net.name] = CreatedNet(net, self)
+        self._nets[net.name] = CreatedNet(net, self, outermost=True)
         return net.name
 
     def net(self, name: str) -> CreatedNet:
@@ -217,7 +217,12 @@ class Workspace:
     def run_operators_once(self, ops: Iterable[OperatorDef]) -> None:
         """Run operators, each bound when the ones before it have run."""
         for index, op in enumerate(ops):
-            BoundOperator(op, index, Origin("", self.seed_for("")), self).run()
+            bound = BoundOperator(op, index, Origin("", self.seed_for("")), self)
+            try:
+                bound.run()
+            finally:
+                for blob in bound.output_blobs:
+                    blob.written()
 
     def run_plan(self, plan: PlanDef) -> None:
         """Run a plan: create its nets, then its execution steps."""

@@ -12,31 +12,13 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
 from caffe2py.errors import RegistrationError
-from caffe2py.kernels import objects
+from caffe2py.kernels import emit, objects
 from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
 
 _PACKAGES_NUMBA_KNOWS = ("numpy", "math", "numba", "builtins", "operator")
-
-
-@intrinsic
-def _pointer(typing: Any, address: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-
-    return numba.types.voidptr(numba.types.int64), emit
-
-
-@intrinsic
-def _call_kernel(typing: Any, address: Any, block: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = ir.FunctionType(ir.IntType(32), [ir.IntType(64)])
-        return builder.call(builder.inttoptr(args[0], function.as_pointer()), [args[1]])
-
-    return numba.types.int32(numba.types.int64, numba.types.int64), emit
 
 
 def _status(answer: Any) -> int:
@@ -51,9 +33,6 @@ def _status_of(answer):  # without annotations: numba compares the signatures
     if isinstance(answer, numba.types.Optional):
         return lambda answer: np.int32(0) if answer is None else np.int32(answer)
     return lambda answer: np.int32(answer)
-
-
-_INTRINSICS = {"call_kernel": _call_kernel}
 
 
 def compile_kernel(
@@ -112,7 +91,7 @@ class _Builder:
         if isinstance(value, Scalar):
             return self.function(value.function, scalar=True)
         if isinstance(value, Intrinsic):
-            return _INTRINSICS[value.name]
+            return emit.emitted(value.name)
         if isinstance(value, types.FunctionType):
             root = (value.__module__ or "").partition(".")[0]
             if root not in _PACKAGES_NUMBA_KNOWS:
@@ -172,7 +151,7 @@ def _entry(kernel: Any, params: tuple[Param, ...]) -> Any:
     names: dict[str, Any] = {
         "kernel": kernel,
         "_array": numba.carray,  # type: ignore[attr-defined]
-        "_pointer": _pointer,
+        "_pointer": emit.pointer,
     }
     names |= {"int64": np.int64, "_status": _status}
     slots = sum(1 if p.ndim is None else 1 + p.ndim for p in params)

@@ -17,280 +17,213 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from caffe2py.kernels.jit import Kernel, kernel
-from caffe2py.kernels.linalg import (
+from caffe2py.kernels.block import (
     DEEP,
     PER_COLUMN,
     PER_ROW,
-    WIDE,
+    TALL,
     ZERO,
     begin,
     inner_block,
+    outer_block,
+    pack,
+    strip_width,
+    up,
+)
+from caffe2py.kernels.depthwise import launch_depthwise
+from caffe2py.kernels.jit import Kernel, kernel
+from caffe2py.kernels.linalg import (
     launch_product,
     launch_transpose,
+    new_panels,
     new_tile,
-    outer_block,
+    nothing,
+    pack_left,
+    pack_right,
 )
-from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE, Window
+from caffe2py.kernels.panels import BLOCK, ROW, columns, counts, rows
+from caffe2py.kernels.vector import lanes, lines
+from caffe2py.kernels.window import Window
+from caffe2py.kernels.winograd import Plan, choose, launch_winograd
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
+from caffe2py.tensor.types import DType
 
-#: Columns of a block are padded to this many, so that the outer tile works on whole vectors.
+#: Channels last with groups of fewer channels than this make rows too short for vectors.
 _VECTOR = 16
-
-#: Images of fewer positions are unfolded even where a window is one element: to pad the columns.
-_NARROW = 128
-
-
-# ---------------------------------------------------------------- unfolding and folding
-
-
-def _up(p, q):
-    """p / q rounded up."""
-    return -(-p // q)
-
-
-def _copy_steps(x, at, step, y, count):
-    """y[i] = x[at + i * step]"""
-    if step == 1:
-        line = x[at : at + count]
-        for i in range(count):
-            y[i] = line[i]
-    else:
-        for i in range(count):
-            y[i] = x[at + i * step]
-
-
-def _add_steps(x, at, step, y, count):
-    """x[at + i * step] += y[i]"""
-    if step == 1:
-        line = x[at : at + count]
-        for i in range(count):
-            line[i] += y[i]
-    else:
-        for i in range(count):
-            x[at + i * step] += y[i]
-
-
-def _exchange(x, at, step, target, before, count, fold):
-    """target = `before` zeros, x[at + i * step] for i < count, zeros; or, with `fold`, x += it."""
-    body = target[before : before + count]
-    if fold:
-        _add_steps(x, at, step, body, count)
-        return
-    for i in range(before):
-        target[i] = 0
-    _copy_steps(x, at, step, body, count)
-    for i in range(before + count, target.size):
-        target[i] = 0
-
-
-def _columns(x, at, table, first, deep, start, width, span, panel, fold):
-    """panel[k, j] = element `first + k` of the window at position `start + j`; 0 in the padding.
-
-    With `fold`, x += panel instead. Columns from `width` to `span` become 0.
-    """
-    size_z, size_y, size_x = table[IMAGE]
-    taps_x, taps_y = table[KERNEL, 2], table[KERNEL, 1]
-    taps = table[KERNEL, 0] * taps_y * taps_x
-    out_x, out_y, step = table[OUT, 2], table[OUT, 1], table[STRIDE, 2]
-    for k in range(deep):
-        tap = (first + k) % taps
-        from_x = tap % taps_x * table[DILATION, 2] - table[BEGIN, 2]
-        from_y = tap // taps_x % taps_y * table[DILATION, 1] - table[BEGIN, 1]
-        from_z = tap // taps_x // taps_y * table[DILATION, 0] - table[BEGIN, 0]
-        base = at + (first + k) // taps * (size_z * size_y * size_x)
-        # positions along x at which the element is inside of the image
-        low, high = max(0, _up(-from_x, step)), min(out_x, _up(size_x - from_x, step))
-        j = 0
-        while j < width:
-            line, left = (start + j) // out_x, (start + j) % out_x
-            right = min(out_x, left + width - j)
-            y = line % out_y * table[STRIDE, 1] + from_y
-            z = line // out_y * table[STRIDE, 0] + from_z
-            inside = 0 <= y < size_y and 0 <= z < size_z
-            inner = min(max(low, left), right) if inside else right
-            outer = min(max(high, inner), right)
-            source = base + (z * size_y + y) * size_x + from_x + inner * step
-            target = panel[k * WIDE + j : k * WIDE + j + right - left]
-            _exchange(x, source, step, target, inner - left, outer - inner, fold)
-            j += right - left
-        if not fold:
-            for i in range(width, span):
-                panel[k * WIDE + i] = 0
-
-
-def _rows(x, at, table, channels, pixel, first, deep, start, count, panel, fold):
-    """panel[i, k] = element `first + k` of the window at position `start + i`; 0 in the padding.
-
-    With `fold`, x += panel instead. A window has `channels` of the `pixel` channels of x.
-    """
-    size_z, size_y, size_x = table[IMAGE]
-    taps_x, taps_y = table[KERNEL, 2], table[KERNEL, 1]
-    out_x, out_y = table[OUT, 2], table[OUT, 1]
-    # neighbours along x lie side by side if all channels are taken
-    across = taps_x if channels == pixel and table[DILATION, 2] == 1 else 1
-    run, lines = across * channels, taps_x // across
-    for i in range(count):
-        line = (start + i) // out_x
-        from_x = (start + i) % out_x * table[STRIDE, 2] - table[BEGIN, 2]
-        from_y = line % out_y * table[STRIDE, 1] - table[BEGIN, 1]
-        from_z = line // out_y * table[STRIDE, 0] - table[BEGIN, 0]
-        k = 0
-        while k < deep:
-            tap, left = (first + k) // run, (first + k) % run
-            right = min(run, left + deep - k)
-            x_at = from_x + tap % lines * table[DILATION, 2]
-            y_at = from_y + tap // lines % taps_y * table[DILATION, 1]
-            z_at = from_z + tap // lines // taps_y * table[DILATION, 0]
-            inside = 0 <= y_at < size_y and 0 <= z_at < size_z
-            inner = min(max(-x_at * channels, left), right) if inside else right
-            outer = min(max((size_x - x_at) * channels, inner), right)
-            source = at + ((z_at * size_y + y_at) * size_x + x_at) * pixel + inner
-            target = panel[i * WIDE + k : i * WIDE + k + right - left]
-            _exchange(x, source, 1, target, inner - left, outer - inner, fold)
-            k += right - left
-
-
-def _counts(table):
-    """Elements of an image, positions of the window, and elements of the window, per channel."""
-    image = table[IMAGE, 0] * table[IMAGE, 1] * table[IMAGE, 2]
-    out = table[OUT, 0] * table[OUT, 1] * table[OUT, 2]
-    taps = table[KERNEL, 0] * table[KERNEL, 1] * table[KERNEL, 2]
-    return image, out, taps
 
 
 # ---------------------------------------------------------------- channels first
 
 
 @kernel("contract")
-def _correlate_columns(x, w, bias, y, panel, tile, table, size):
-    images, groups, channels, filters = size[0], size[1], size[2], size[3]
-    image, out, taps = _counts(table)
-    deep = channels * taps
+def _correlate_columns(x, panels, bias, y, base, scratch, unfolded, table, size, low):
+    images, groups, channels, filters, start = size[0], size[1], size[2], size[3], size[4]
+    image, out, taps = counts(table)
+    terms, across = channels * taps, up(filters, lines()) * lines()
     for n in range(images * groups):
         g = n % groups
-        for j in range(0, out, WIDE):
-            width = min(WIDE, out - j)
-            span = _up(width, _VECTOR) * _VECTOR
-            at = n * filters * out + j
-            begin(y, at, out, filters, width, size[4], bias, g * filters, 0)
-            for k in range(0, deep, DEEP):
-                part = min(DEEP, deep - k)
-                _columns(
-                    x, n * channels * image, table, k, part, j, width, span, panel, False
-                )  # fmt: skip
+        for j in range(0, out, BLOCK):
+            width = min(BLOCK, out - j)
+            strip, at = strip_width(width, lanes(y)), n * filters * out + j
+            for k in range(0, terms, DEEP):
+                deep = min(DEEP, terms - k)
+                columns(x, n * channels * image, table, k, deep, j, width, unfolded, False)
+                biased = k == 0 and start == PER_ROW
+                added, added_at, walk, step = base, 0, 0, 0
+                if k > 0:
+                    added, added_at, walk, step = y, at, 1, out
                 outer_block(
-                    w, g * filters * deep + k, deep, 1, panel, 0, WIDE,
-                    y, at, out, filters, part, width, span, tile,
+                    panels, (g * terms + k) * across, unfolded, 0, 1, ROW, strip, y, at, out,
+                    added, added_at, walk, step, bias if biased else base,
+                    g * filters if biased else 0, 1 if biased else 0,
+                    low if k + deep == terms else y.dtype.type(-np.inf), filters, deep, width,
                 )  # fmt: skip
 
 
 @kernel("contract", "reassoc")
-def _filter_columns(x, dy, bias, dw, panel, tile, table, size):
+def _filter_columns(x, dy, bias, dw, base, tile, unfolded, table, size, low):
     images, groups, channels, filters = size[0], size[1], size[2], size[3]
-    image, out, taps = _counts(table)
-    deep = channels * taps
+    image, out, taps = counts(table)
+    terms = channels * taps
     begin(dw, 0, dw.size, 1, dw.size, ZERO, bias, 0, 0)
     for n in range(images * groups):
         g = n % groups
-        for j in range(0, out, WIDE):
-            width = min(WIDE, out - j)
-            for k in range(0, deep, DEEP):
-                part = min(DEEP, deep - k)
-                _columns(x, n * channels * image, table, k, part, j, width, width, panel, False)
+        for j in range(0, out, BLOCK):
+            width = min(BLOCK, out - j)
+            for k in range(0, terms, DEEP):
+                deep = min(DEEP, terms - k)
+                columns(x, n * channels * image, table, k, deep, j, width, unfolded, False)
                 inner_block(
-                    dy, n * filters * out + j, out, panel, 0, WIDE,
-                    dw, g * filters * deep + k, deep, filters, part, width, tile,
+                    dy, n * filters * out + j, out, unfolded, 0, ROW,
+                    dw, g * filters * terms + k, terms, filters, deep, width, tile,
                 )  # fmt: skip
 
 
 @kernel("contract")
-def _image_columns(dy, w, bias, dx, panel, tile, table, size):
+def _image_columns(dy, panels, bias, dx, base, scratch, unfolded, table, size, low):
     images, groups, channels, filters = size[0], size[1], size[2], size[3]
-    image, out, taps = _counts(table)
-    deep = channels * taps
+    image, out, taps = counts(table)
+    terms = channels * taps
+    across = up(terms, lines()) * lines()
     for n in range(images * groups):
         g = n % groups
         at = n * channels * image
         begin(dx, at, image, channels, image, size[4], bias, g * channels, 0)
-        for j in range(0, out, WIDE):
-            width = min(WIDE, out - j)
-            for k in range(0, deep, DEEP):
-                part = min(DEEP, deep - k)
-                begin(panel, 0, WIDE, part, width, ZERO, panel, 0, 0)
-                outer_block(
-                    w, g * filters * deep + k, 1, deep, dy, n * filters * out + j, out,
-                    panel, 0, WIDE, part, filters, width, width, tile,
-                )  # fmt: skip
-                _columns(dx, at, table, k, part, j, width, width, panel, True)
+        if filters == 0:
+            continue
+        for j in range(0, out, BLOCK):
+            width = min(BLOCK, out - j)
+            strip = strip_width(width, lanes(dx))
+            for k in range(0, terms, DEEP):
+                tall = min(DEEP, terms - k)
+                for f in range(0, filters, DEEP):
+                    deep = min(DEEP, filters - f)
+                    outer_block(
+                        panels, g * filters * across + f * across + k * deep,
+                        dy, (n * filters + f) * out + j, 1, out, strip, unfolded, 0, ROW,
+                        unfolded if f > 0 else base, 0, 1 if f > 0 else 0, ROW if f > 0 else 0,
+                        base, 0, 0, low, tall, deep, width,
+                    )  # fmt: skip
+                columns(dx, at, table, k, tall, j, width, unfolded, True)
 
 
 # ---------------------------------------------------------------- channels last
 
 
-@kernel("contract", "reassoc")
-def _correlate_rows(x, w, bias, y, panel, tile, table, size):
-    images, groups, channels, filters = size[0], size[1], size[2], size[3]
-    image, out, taps = _counts(table)
-    deep, pixel, total = channels * taps, channels * groups, filters * groups
-    for n in range(images * groups):
-        g = n % groups
-        x_at = n // groups * image * pixel + g * channels
-        for i in range(0, out, DEEP):
-            count = min(DEEP, out - i)
-            at = (n // groups * out + i) * total + g * filters
-            begin(y, at, total, count, filters, size[4], bias, 0, g * filters)
-            for k in range(0, deep, WIDE):
-                part = min(WIDE, deep - k)
-                _rows(x, x_at, table, channels, pixel, k, part, i, count, panel, False)
-                inner_block(
-                    panel, 0, WIDE, w, g * filters * deep + k, deep,
-                    y, at, total, count, filters, part, tile,
-                )  # fmt: skip
-
-
 @kernel("contract")
-def _filter_rows(x, dy, bias, dw, panel, tile, table, size):
-    images, groups, channels, filters = size[0], size[1], size[2], size[3]
-    image, out, taps = _counts(table)
-    deep, pixel, total = channels * taps, channels * groups, filters * groups
-    begin(dw, 0, dw.size, 1, dw.size, ZERO, bias, 0, 0)
+def _correlate_rows(x, strips, bias, y, base, panels, unfolded, table, size, low):
+    images, groups, channels, filters, start = size[0], size[1], size[2], size[3], size[4]
+    image, out, taps = counts(table)
+    terms, pixel, total = channels * taps, channels * groups, filters * groups
+    strip = strip_width(filters, lanes(y))
+    across = up(filters, strip) * strip
     for n in range(images * groups):
         g = n % groups
         x_at = n // groups * image * pixel + g * channels
         for i in range(0, out, DEEP):
             count = min(DEEP, out - i)
             at = (n // groups * out + i) * total + g * filters
-            for k in range(0, deep, WIDE):
-                part = min(WIDE, deep - k)
-                _rows(x, x_at, table, channels, pixel, k, part, i, count, panel, False)
+            for k in range(0, terms, DEEP):
+                deep = min(DEEP, terms - k)
+                rows(x, x_at, table, channels, pixel, k, deep, i, count, unfolded, False)
+                pack(unfolded, 0, ROW, 1, count, deep, lines(), panels, 0)
+                added, added_at, walk, step = base, 0, 0, 0
+                if k > 0:
+                    added, added_at, walk, step = y, at, 1, total
+                elif start == PER_COLUMN:
+                    added, added_at, walk = bias, g * filters, 1
                 outer_block(
-                    dy, at, 1, total, panel, 0, WIDE,
-                    dw, g * filters * deep + k, deep, filters, count, part, part, tile,
+                    panels, 0, strips, (g * terms + k) * across, deep, strip, strip, y, at, total,
+                    added, added_at, walk, step, base, 0, 0,
+                    low if k + deep == terms else y.dtype.type(-np.inf), count, deep, filters,
                 )  # fmt: skip
 
 
 @kernel("contract")
-def _image_rows(dy, w, bias, dx, panel, tile, table, size):
+def _filter_rows(x, dy, bias, dw, base, panels, unfolded, table, size, low):
     images, groups, channels, filters = size[0], size[1], size[2], size[3]
-    image, out, taps = _counts(table)
-    deep, pixel, total = channels * taps, channels * groups, filters * groups
+    _, out, taps = counts(table)
+    terms, pixel, total = channels * taps, channels * groups, filters * groups
+    begin(dw, 0, dw.size, 1, dw.size, ZERO, bias, 0, 0)
+    for g in range(groups):
+        # positions of all images in one row, so that small images make long sums too
+        for i in range(0, images * out, DEEP):
+            count = min(DEEP, images * out - i)
+            for f in range(0, filters, TALL):
+                height = min(TALL, filters - f)
+                pack(
+                    dy, i * total + g * filters + f, 1, total, height, count, lines(), panels, 0
+                )  # fmt: skip
+                for k in range(0, terms, BLOCK):
+                    width = min(BLOCK, terms - k)
+                    if f == 0 or terms > BLOCK:
+                        _unfold_rows(x, table, channels, pixel, g, k, width, i, count, unfolded)
+                    to = (g * filters + f) * terms + k
+                    outer_block(
+                        panels, 0, unfolded, 0, 1, ROW, strip_width(width, lanes(dw)),
+                        dw, to, terms, dw, to, 1, terms, base, 0, 0, low, height, count, width,
+                    )  # fmt: skip
+
+
+def _unfold_rows(x, table, channels, pixel, g, k, width, first, count, unfolded):
+    """Rows `first` to `first + count` of all windows of all images."""
+    image, out, _ = counts(table)
+    i = 0
+    while i < count:
+        n, at = (first + i) // out, (first + i) % out
+        here = min(count - i, out - at)
+        start = n * image * pixel + g * channels
+        rows(x, start, table, channels, pixel, k, width, at, here, unfolded[i * ROW :], False)
+        i += here
+
+
+@kernel("contract")
+def _image_rows(dy, w, bias, dx, base, panels, unfolded, table, size, low):
+    images, groups, channels, filters = size[0], size[1], size[2], size[3]
+    image, out, taps = counts(table)
+    terms, pixel, total = channels * taps, channels * groups, filters * groups
     for n in range(images * groups):
         g = n % groups
         x_at = n // groups * image * pixel + g * channels
         begin(dx, x_at, pixel, image, channels, size[4], bias, 0, g * channels)
+        if filters == 0:
+            continue
         for i in range(0, out, DEEP):
             count = min(DEEP, out - i)
             at = (n // groups * out + i) * total + g * filters
-            for k in range(0, deep, WIDE):
-                part = min(WIDE, deep - k)
-                begin(panel, 0, WIDE, count, part, ZERO, panel, 0, 0)
-                outer_block(
-                    dy, at, total, 1, w, g * filters * deep + k, deep,
-                    panel, 0, WIDE, count, filters, part, part, tile,
-                )  # fmt: skip
-                _rows(dx, x_at, table, channels, pixel, k, part, i, count, panel, True)
+            for k in range(0, terms, BLOCK):
+                width = min(BLOCK, terms - k)
+                for f in range(0, filters, DEEP):
+                    deep = min(DEEP, filters - f)
+                    pack(dy, at + f, total, 1, count, deep, lines(), panels, 0)
+                    outer_block(
+                        panels, 0, w, (g * filters + f) * terms + k, 1, terms,
+                        strip_width(width, lanes(dx)), unfolded, 0, ROW,
+                        unfolded if f > 0 else base, 0, 1 if f > 0 else 0, ROW if f > 0 else 0,
+                        base, 0, 0, low, count, deep, width,
+                    )  # fmt: skip
+                rows(dx, x_at, table, channels, pixel, k, width, i, count, unfolded, True)
 
 
 # ---------------------------------------------------------------- launches
@@ -354,9 +287,19 @@ class Correlation:
         if self.last:
             shape: tuple[int, ...] = (self.images * pixels,)
             return x.reshape(*shape, self.channels), matrix, y.reshape(*shape, self.filters)
-        if pixels < _NARROW and pixels % _VECTOR:
-            return None
         return _flat_middle(x, False), matrix, _flat_middle(y, False)
+
+    def _winograd(self, dtype: DType, out: tuple[int, ...], *, exact: bool) -> Plan | None:
+        """How to get `out` positions by short convolutions, if that is possible and faster."""
+        fitted = self.window.on(self.image)
+        plain = fitted.kernel == (3, 3) and max(*fitted.stride, *fitted.dilation) == 1
+        if self.last or self.groups > 1 or not plain or not 0 <= min(fitted.pads) <= 2:
+            return None
+        return choose((out[0], out[1]), self.channels, self.filters, dtype, exact=exact)
+
+    def _terms(self) -> int:
+        """Elements of a filter."""
+        return self.channels * math.prod(self.window.on(self.image).kernel)
 
     def _channels_first(self) -> Correlation | None:
         """The same with channels first, where rows of few channels or filters are too short."""
@@ -364,21 +307,50 @@ class Correlation:
             return None
         return replace(self, last=False)
 
-    def launch(self, call: Call, x: Array, w: Array, bias: Array | None, y: Array) -> list[Launch]:
-        """Y = X correlated with W, plus a bias of each filter."""
+    def launch(
+        self,
+        call: Call,
+        x: Array,
+        w: Array,
+        bias: Array | None,
+        y: Array,
+        *,
+        steady: bool = False,
+        low: float = -np.inf,
+    ) -> list[Launch]:
+        """Y = max(low, X correlated with W, plus a bias of each filter).
+
+        `steady`: W keeps its contents until there is another plan.
+        """
         plain = self._as_products(x, w, y)
         if plain is not None:
             x, w, y = plain
             if x.ndim == 3:
-                return launch_product(call, w, x, y, bias=bias, bias_of=PER_ROW)
-            return launch_product(call, x, w, y, transpose_b=True, bias=bias)
+                side = "a" if steady else ""
+                return launch_product(
+                    call, w, x, y, bias=bias, bias_of=PER_ROW, low=low, steady=side
+                )
+            side = "b" if steady else ""
+            return launch_product(call, x, w, y, transpose_b=True, bias=bias, low=low, steady=side)
         first = self._channels_first()
         if first is not None:
             return _with_channels_first(
-                call, (x, w), y, lambda x, w, y: first.launch(call, x, w, bias, y)
+                call, (x, w), y, lambda x, w, y: first.launch(call, x, w, bias, y, low=low)
             )
-        function = _correlate_rows if self.last else _correlate_columns
-        return self._launch(call, function, (x, w), bias, y)
+        if self.channels == 1 and self.groups > 1:
+            return [launch_depthwise(call, x, w, bias, y, self.window, low)]
+        plan = self._winograd(x.dtype, y.shape[2:], exact=not steady)
+        if plan is not None:
+            top, left, *_ = self.window.on(self.image).pads
+            return launch_winograd(call, x, w, bias, y, plan, (top, left), steady=steady, low=low)
+        filters = w.reshape(self.groups, self.filters, self._terms())
+        if self.last:
+            packed, before = pack_right(call, filters, transpose=True, steady=steady)
+            part = new_panels(call, DEEP, DEEP, x.dtype)
+            return before + self._launch(call, _correlate_rows, (x, packed), bias, y, part, low)
+        packed, before = pack_left(call, filters, steady=steady)
+        part = nothing(call, x.dtype)
+        return before + self._launch(call, _correlate_columns, (x, packed), bias, y, part, low)
 
     def launch_filter_gradient(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
         """The gradient of the filters, given images and the results' gradient."""
@@ -393,11 +365,33 @@ class Correlation:
             return _with_channels_first(
                 call, (x, dy), dw, lambda x, dy, dw: first.launch_filter_gradient(call, x, dy, dw)
             )
-        function = _filter_rows if self.last else _filter_columns
-        return self._launch(call, function, (x, dy), None, dw)
+        if self.last:
+            panels = new_panels(call, self.filters, DEEP, x.dtype)
+            return self._launch(call, _filter_rows, (x, dy), None, dw, panels)
+        if self.groups > 1:  # few channels side by side: rows too short for vectors
+            return self._launch(call, _filter_columns, (x, dy), None, dw, new_tile(call, x.dtype))
+        return self._with_channels_last(call, x, dy, dw)
+
+    def _with_channels_last(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
+        """The filters' gradient from copies with channels last, where sums go along positions."""
+        copies = [call.scratch((len(a), *a.shape[2:], a.shape[1]), a.dtype) for a in (x, dy, dw)]
+        before = [
+            launch_transpose(_flat_middle(a, False), _flat_middle(b, True))
+            for a, b in zip((x, dy), copies, strict=False)
+        ]
+        after = launch_transpose(_flat_middle(copies[2], True), _flat_middle(dw, False))
+        last = replace(self, last=True)
+        return [*before, *last.launch_filter_gradient(call, *copies), after]
 
     def launch_image_gradient(
-        self, call: Call, dy: Array, w: Array, dx: Array, bias: Array | None = None
+        self,
+        call: Call,
+        dy: Array,
+        w: Array,
+        dx: Array,
+        bias: Array | None = None,
+        *,
+        steady: bool = False,
     ) -> list[Launch]:
         """The gradient of the images, a transposed convolution; plus a `bias` of each channel."""
         plain = self._as_products(dx, w, dy) if bias is None else None
@@ -414,8 +408,19 @@ class Correlation:
                 dx,
                 lambda dy, w, dx: first.launch_image_gradient(call, dy, w, dx, bias),
             )
-        function = _image_rows if self.last else _image_columns
-        return self._launch(call, function, (dy, w), bias, dx)
+        if self.last:
+            panels = new_panels(call, DEEP, DEEP, dx.dtype)
+            return self._launch(call, _image_rows, (dy, w), bias, dx, panels)
+        plan = self._winograd(dx.dtype, dx.shape[2:], exact=True)
+        if plan is not None:
+            # the results' gradient meets the filters with what is missing of 2 around it
+            top, left, *_ = self.window.on(self.image).pads
+            begin = (2 - top, 2 - left)
+            return launch_winograd(call, dy, w, bias, dx, plan, begin, flip=True)
+        filters = w.reshape(self.groups, self.filters, self._terms())
+        packed, before = pack_left(call, filters, transpose=True, steady=steady)
+        part = nothing(call, dx.dtype)
+        return before + self._launch(call, _image_columns, (dy, packed), bias, dx, part)
 
     def _launch(
         self,
@@ -424,11 +429,15 @@ class Correlation:
         operands: tuple[Array, Array],
         bias: Array | None,
         result: Array,
+        scratch: Array,
+        low: float = -np.inf,
     ) -> list[Launch]:
-        tile = new_tile(call, result.dtype)
-        panel = call.scratch((DEEP * WIDE,), result.dtype)
+        base = nothing(call, result.dtype)
+        unfolded = call.scratch((DEEP * ROW,), result.dtype)
         start = ZERO if bias is None else PER_COLUMN if self.last else PER_ROW
         size = [self.images, self.groups, self.channels, self.filters, start]
-        flat = [a.reshape(-1) for a in (*operands, tile if bias is None else bias, result)]
+        flat = [a.reshape(-1) for a in (*operands, base if bias is None else bias, result)]
         table = self.window.table(self.image)
-        return [function(*flat, panel, tile, table, np.array(size, np.int64))]
+        limit = result.dtype.type(low)
+        numbers = table, np.array(size, np.int64), limit
+        return [function(*flat, base, scratch, unfolded, *numbers)]

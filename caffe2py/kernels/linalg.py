@@ -1,11 +1,11 @@
-"""Matrix products: two register tiles, blocks of them that fit the caches, and whole products.
+"""Whole matrix products, C = A B, on the register tile.
 
-Both tiles read their operands where they lie, so nothing is packed or transposed:
+A block of A is repacked into panels of as many rows as a tile has; B is read where it lies if its
+rows are contiguous, and repacked into strips of columns if not. Repacking moves each element once
+for `columns` multiply-adds of it, or `rows`; where that is too much, with few rows and a transposed
+B, both operands are contiguous along the sum, and a small square tile reads them as they are.
 
-- the outer tile adds rows of B, scaled by elements of A, to four rows of C; B's rows are contiguous
-- the inner tile multiplies four rows of A with four rows of B; both are contiguous along the sum
-
-The order of every sum depends on the shapes alone.
+The order of every sum depends on the shapes and on the width of the CPU's vectors alone.
 """
 
 from __future__ import annotations
@@ -15,185 +15,136 @@ from typing import Any
 import numpy as np
 
 from caffe2py.errors import ShapeError
+from caffe2py.kernels.block import (
+    DEEP,
+    KEEP,
+    PER_COLUMN,
+    PER_ROW,
+    SQUARE,
+    TALL,
+    WIDE,
+    ZERO,
+    begin,
+    inner_block,
+    outer_block,
+    pack,
+    strip_width,
+)
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vector import VECTORS, lanes, lines, tile_lines, vector_lanes
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import shape_text
 
-#: A block has WIDE columns and a sum is taken DEEP terms at a time: four rows of C and B stay in
-#: the first-level cache, a block of B in the second.
-WIDE = 512
-DEEP = 256
+#: Products with a transposed B and fewer rows are not worth repacking B for.
+_FEW = 32
 
-#: Rows of a tile.
-LINES = 4
+#: Nor, if it has been repacked once for all runs, with fewer than these.
+_VERY_FEW = 4
 
-#: What a product starts from: zero, what C holds, a bias of each row or of each column.
-ZERO, KEEP, PER_ROW, PER_COLUMN = range(4)
+#: B's rows this many bytes apart share the lines of a first-level cache.
+_ALIAS = 2048
 
+#: Entries of `size`.
+_BATCH, _ROWS, _COLUMNS, _TERMS, _A_READY, _B_READY, _B_PACKED = range(7)
 
-# ---------------------------------------------------------------- the tiles
+#: Entries of `steps`: from one to the next matrix, row, column or term of a sum.
+_A_BATCH, _B_BATCH, _C_BATCH, _A_ROW, _A_TERM, _B_COLUMN, _B_TERM = range(7)
 
-
-def _outer_tile(a, at, one, two, three, a_deep, b, b_at, b_row, deep, width, tile):
-    """tile[r, j] += sum of a[r, k] * b[k, j]; the rows of a begin at `at` and 1, 2, 3 offsets."""
-    whole = deep - deep % 4
-    for k in range(0, whole, 4):
-        p = at + k * a_deep
-        a00, a01, a02, a03 = a[p], a[p + a_deep], a[p + 2 * a_deep], a[p + 3 * a_deep]
-        p = at + one + k * a_deep
-        a10, a11, a12, a13 = a[p], a[p + a_deep], a[p + 2 * a_deep], a[p + 3 * a_deep]
-        p = at + two + k * a_deep
-        a20, a21, a22, a23 = a[p], a[p + a_deep], a[p + 2 * a_deep], a[p + 3 * a_deep]
-        p = at + three + k * a_deep
-        a30, a31, a32, a33 = a[p], a[p + a_deep], a[p + 2 * a_deep], a[p + 3 * a_deep]
-        q = b_at + k * b_row
-        b0 = b[q : q + width]
-        b1 = b[q + b_row : q + b_row + width]
-        b2 = b[q + 2 * b_row : q + 2 * b_row + width]
-        b3 = b[q + 3 * b_row : q + 3 * b_row + width]
-        for j in range(width):
-            x, y, z, w = b0[j], b1[j], b2[j], b3[j]
-            tile[j] = tile[j] + a00 * x + a01 * y + a02 * z + a03 * w
-            tile[WIDE + j] = tile[WIDE + j] + a10 * x + a11 * y + a12 * z + a13 * w
-            tile[2 * WIDE + j] = tile[2 * WIDE + j] + a20 * x + a21 * y + a22 * z + a23 * w
-            tile[3 * WIDE + j] = tile[3 * WIDE + j] + a30 * x + a31 * y + a32 * z + a33 * w
-    for k in range(whole, deep):
-        p = at + k * a_deep
-        a00, a10, a20, a30 = a[p], a[p + one], a[p + two], a[p + three]
-        b0 = b[b_at + k * b_row : b_at + k * b_row + width]
-        for j in range(width):
-            x = b0[j]
-            tile[j] = tile[j] + a00 * x
-            tile[WIDE + j] = tile[WIDE + j] + a10 * x
-            tile[2 * WIDE + j] = tile[2 * WIDE + j] + a20 * x
-            tile[3 * WIDE + j] = tile[3 * WIDE + j] + a30 * x
-
-
-def _inner_tile(a, at, one, two, three, b, b_at, first, second, third, deep, tile):
-    """tile[r, s] = sum of a[r, k] * b[s, k]; rows begin at `at` and offsets, in both."""
-    a0 = a[at : at + deep]
-    a1 = a[at + one : at + one + deep]
-    a2 = a[at + two : at + two + deep]
-    a3 = a[at + three : at + three + deep]
-    b0 = b[b_at : b_at + deep]
-    b1 = b[b_at + first : b_at + first + deep]
-    b2 = b[b_at + second : b_at + second + deep]
-    b3 = b[b_at + third : b_at + third + deep]
-    s00 = s01 = s02 = s03 = s10 = s11 = s12 = s13 = a.dtype.type(0)
-    s20 = s21 = s22 = s23 = s30 = s31 = s32 = s33 = a.dtype.type(0)
-    for k in range(deep):
-        x0, x1, x2, x3 = a0[k], a1[k], a2[k], a3[k]
-        y0, y1, y2, y3 = b0[k], b1[k], b2[k], b3[k]
-        s00, s01, s02, s03 = s00 + x0 * y0, s01 + x0 * y1, s02 + x0 * y2, s03 + x0 * y3
-        s10, s11, s12, s13 = s10 + x1 * y0, s11 + x1 * y1, s12 + x1 * y2, s13 + x1 * y3
-        s20, s21, s22, s23 = s20 + x2 * y0, s21 + x2 * y1, s22 + x2 * y2, s23 + x2 * y3
-        s30, s31, s32, s33 = s30 + x3 * y0, s31 + x3 * y1, s32 + x3 * y2, s33 + x3 * y3
-    tile[0], tile[1], tile[2], tile[3] = s00, s01, s02, s03
-    tile[4], tile[5], tile[6], tile[7] = s10, s11, s12, s13
-    tile[8], tile[9], tile[10], tile[11] = s20, s21, s22, s23
-    tile[12], tile[13], tile[14], tile[15] = s30, s31, s32, s33
-
-
-# ---------------------------------------------------------------- blocks, for kernels to call
-
-
-def begin(c, at, row, rows, width, start, bias, row_at, column_at):
-    """c[r, j] = 0, itself, bias[row_at + r] or bias[column_at + j], as `start` says."""
-    for r in range(rows if start != KEEP else 0):
-        line = c[at + r * row : at + r * row + width]
-        if start == PER_COLUMN:
-            for j in range(width):
-                line[j] = bias[column_at + j]
-        else:
-            value = bias[row_at + r] if start == PER_ROW else c.dtype.type(0)
-            for j in range(width):
-                line[j] = value
-
-
-def outer_block(
-    a, a_at, a_row, a_deep, b, b_at, b_row, c, c_at, c_row, rows, deep, width, span, tile
-):
-    """c[r, j] += sum of a[r, k] * b[k, j] for a block of at most WIDE columns.
-
-    a steps by `a_row` and `a_deep`, b and c by rows only. `span` >= `width` columns are computed,
-    and may be a multiple of the vector width where b has that many.
-    """
-    for r in range(0, rows, LINES):
-        here = min(LINES, rows - r)
-        # a block is summed by itself: terms added to a large total would lose digits
-        for s in range(LINES):
-            for j in range(span):
-                tile[s * WIDE + j] = 0
-        # a row beyond the last is the last again, and its results are not kept
-        one, two, three = min(1, here - 1), min(2, here - 1), here - 1
-        _outer_tile(
-            a, a_at + r * a_row, one * a_row, two * a_row, three * a_row, a_deep,
-            b, b_at, b_row, deep, span, tile,
-        )  # fmt: skip
-        for s in range(here):
-            line = c[c_at + (r + s) * c_row : c_at + (r + s) * c_row + width]
-            for j in range(width):
-                line[j] += tile[s * WIDE + j]
-
-
-def inner_block(a, a_at, a_row, b, b_at, b_row, c, c_at, c_row, rows, columns, deep, tile):
-    """c[r, s] += sum of a[r, k] * b[s, k]; a and b step by rows."""
-    for r in range(0, rows, LINES):
-        high = min(LINES, rows - r)
-        one, two, three = min(1, high - 1), min(2, high - 1), high - 1
-        for s in range(0, columns, LINES):
-            wide = min(LINES, columns - s)
-            first, second, third = min(1, wide - 1), min(2, wide - 1), wide - 1
-            _inner_tile(
-                a, a_at + r * a_row, one * a_row, two * a_row, three * a_row,
-                b, b_at + s * b_row, first * b_row, second * b_row, third * b_row, deep, tile,
-            )  # fmt: skip
-            for i in range(high):
-                at = c_at + (r + i) * c_row + s
-                for j in range(wide):
-                    c[at + j] += tile[LINES * i + j]
-
-
-# ---------------------------------------------------------------- whole products
+#: A block of the square tile's operands: terms and rows.
+_LONG = 512
+_BROAD = 256
 
 
 @kernel("contract")
-def _outer_product(a, b, c, bias, tile, size, steps, start):
-    """c[n] = a[n] b[n] for n < size[0]; b's rows are contiguous, a's elements step freely."""
-    batch, rows, columns, deep = size[0], size[1], size[2], size[3]
-    a_batch, b_batch, c_batch, a_row, a_deep = steps[0], steps[1], steps[2], steps[3], steps[4]
-    for n in range(batch):
+def _outer_product(a, b, c, base, bias, panels, strips, size, steps, start, low):
+    """c[n] = max(low, a[n] b[n] + what `start` says), n < size[0]."""
+    rows, columns, terms = size[_ROWS], size[_COLUMNS], size[_TERMS]
+    strip = strip_width(columns, lanes(c))
+    a_across, b_across = -(-rows // lines()) * lines(), -(-columns // strip) * strip
+    for n in range(size[_BATCH]):
+        fresh = n == 0 or steps[_C_BATCH] > 0
+        c_start = n * steps[_C_BATCH]
+        if terms == 0 and fresh:
+            begin(c, c_start, columns, rows, columns, start, bias, 0, 0)
         for j in range(0, columns, WIDE):
             width = min(WIDE, columns - j)
-            at = n * c_batch + j
-            if n == 0 or c_batch > 0:
-                begin(c, at, columns, rows, width, start, bias, 0, j)
-            for k in range(0, deep, DEEP):
-                outer_block(
-                    a, n * a_batch + k * a_deep, a_row, a_deep,
-                    b, n * b_batch + k * columns + j, columns,
-                    c, at, columns, rows, min(DEEP, deep - k), width, width, tile,
-                )  # fmt: skip
+            for k in range(0, terms, DEEP):
+                deep = min(DEEP, terms - k)
+                right, right_at, walk, step = b, 0, deep, strip
+                if size[_B_READY]:
+                    right_at = k * b_across + j * deep
+                else:
+                    right_at = n * steps[_B_BATCH] + j * steps[_B_COLUMN] + k * steps[_B_TERM]
+                    if size[_B_PACKED]:
+                        pack(
+                            b, right_at, steps[_B_COLUMN], steps[_B_TERM], width, deep, strip,
+                            strips, 0,
+                        )  # fmt: skip
+                        right, right_at = strips, 0
+                    else:
+                        walk, step = 1, steps[_B_TERM]
+                # only the first terms start from the bias, only the last are limited
+                kept = start == KEEP or k > 0 or not fresh
+                added, added_walk, added_step = base, 0, 0
+                if kept:
+                    added, added_walk, added_step = c, 1, columns
+                elif start == PER_COLUMN:
+                    added, added_walk = bias, 1
+                by_row = not kept and start == PER_ROW
+                limit = low if k + deep == terms else c.dtype.type(-np.inf)
+                for r in range(0, rows, TALL):
+                    height = min(TALL, rows - r)
+                    left, left_at = a, k * a_across + r * deep
+                    if not size[_A_READY]:
+                        left_at = n * steps[_A_BATCH] + r * steps[_A_ROW] + k * steps[_A_TERM]
+                        pack(
+                            a, left_at, steps[_A_ROW], steps[_A_TERM], height, deep, lines(),
+                            panels, 0,
+                        )  # fmt: skip
+                        left, left_at = panels, 0
+                    at = c_start + r * columns + j
+                    outer_block(
+                        left, left_at, right, right_at, walk, step, strip, c, at, columns,
+                        added, at if kept else j * added_walk, added_walk, added_step,
+                        bias if by_row else base, r if by_row else 0, 1 if by_row else 0,
+                        limit, height, deep, width,
+                    )  # fmt: skip
 
 
 @kernel("contract", "reassoc")
-def _inner_product(a, b, c, bias, tile, size, steps, start):
-    """c[n] = a[n] b[n]^T for n < size[0]; rows of a and b are contiguous."""
-    batch, rows, columns, deep = size[0], size[1], size[2], size[3]
-    a_batch, b_batch, c_batch = steps[0], steps[1], steps[2]
+def _inner_product(a, b, c, base, bias, tile, strips, size, steps, start, low):
+    """The same where rows of a, and of b as columns, are contiguous along the sum."""
+    batch, rows, columns, terms = size[_BATCH], size[_ROWS], size[_COLUMNS], size[_TERMS]
     # few rows read b once, which is fastest from begin to end
-    most = WIDE if rows > LINES else max(deep, 1)
+    most = _LONG if rows > SQUARE else max(terms, 1)
     for n in range(batch):
-        if n == 0 or c_batch > 0:
-            begin(c, n * c_batch, columns, rows, columns, start, bias, 0, 0)
-        for j in range(0, columns, DEEP):
-            width = min(DEEP, columns - j)
-            for k in range(0, deep, most):
+        c_start = n * steps[_C_BATCH]
+        if n == 0 or steps[_C_BATCH] > 0:
+            begin(c, c_start, columns, rows, columns, start, bias, 0, 0)
+        for j in range(0, columns, _BROAD):
+            width = min(_BROAD, columns - j)
+            for k in range(0, terms, most):
                 inner_block(
-                    a, n * a_batch + k, deep, b, n * b_batch + j * deep + k, deep,
-                    c, n * c_batch + j, columns, rows, width, min(most, deep - k), tile,
+                    a, n * steps[_A_BATCH] + k, terms, b, n * steps[_B_BATCH] + j * terms + k,
+                    terms, c, c_start + j, columns, rows, width, min(most, terms - k), tile,
                 )  # fmt: skip
+        if n == batch - 1 or steps[_C_BATCH] > 0:
+            line = c[c_start : c_start + rows * columns]
+            for i in range(line.size):
+                line[i] = low if line[i] < low else line[i]
+
+
+@kernel()
+def _pack(x, panels, across, along, count, terms, width, matrices):
+    """The panels of matrices, one after the other: DEEP terms of every panel, then the next."""
+    whole = -(-count // width) * width
+    for m in range(matrices):
+        for k in range(0, terms, DEEP):
+            pack(
+                x, m * count * terms + k * along, across, along, count, min(DEEP, terms - k),
+                width, panels, (m * terms + k) * whole,
+            )  # fmt: skip
 
 
 @kernel()
@@ -216,8 +167,60 @@ def launch_transpose(x: Array, y: Array) -> Launch:
 
 
 def new_tile(call: Call, dtype: Any) -> Array:
-    """The scratch that blocks need; launches that run one after the other can share it."""
-    return call.scratch((LINES * WIDE,), dtype)
+    """The scratch that inner blocks need; launches that run one after the other can share it."""
+    return call.scratch((SQUARE * SQUARE,), dtype)
+
+
+def nothing(call: Call, dtype: Any) -> Array:
+    """A strip of zeros, for tiles that start from nothing."""
+    zeros = call.scratch((VECTORS * vector_lanes(dtype),), dtype)
+    zeros.fill(0)
+    return zeros
+
+
+def new_panels(call: Call, rows: int, terms: int, dtype: Any) -> Array:
+    """Scratch for the panels of a block of A."""
+    height = -(-min(rows, TALL) // tile_lines()) * tile_lines()
+    return call.scratch((height * min(terms, DEEP),), dtype)
+
+
+def pack_left(
+    call: Call, a: Array, *, transpose: bool = False, steady: bool = False
+) -> tuple[Array, list[Launch]]:
+    """Left operands (matrices, rows, terms) as panels, and the launches that fill these.
+
+    `transpose`: they are (matrices, terms, rows). `steady`: they keep their contents until there is
+    another plan, so they are packed here and now.
+    """
+    count, terms = (a.shape[2], a.shape[1]) if transpose else a.shape[1:]
+    return _packed(call, a, count, terms, tile_lines(), transpose, steady)
+
+
+def pack_right(
+    call: Call, b: Array, *, transpose: bool = False, steady: bool = False
+) -> tuple[Array, list[Launch]]:
+    """Right operands (matrices, terms, columns) as strips; as `pack_left` otherwise."""
+    count, terms = (b.shape[1], b.shape[2]) if transpose else b.shape[:0:-1]
+    return _packed(
+        call, b, count, terms, strip_width(count, vector_lanes(b.dtype)), not transpose, steady
+    )
+
+
+def _packed(
+    call: Call, x: Array, count: int, terms: int, width: int, turned: bool, steady: bool
+) -> tuple[Array, list[Launch]]:
+    panels = call.scratch((len(x) * packed_size(count, terms, width),), x.dtype)
+    across, along = (1, count) if turned else (terms, 1)
+    launch = _pack(x.reshape(-1), panels, across, along, count, terms, width, len(x))
+    if not steady:
+        return panels, [launch]
+    call.run_now(launch)
+    return panels, []
+
+
+def packed_size(count: int, terms: int, width: int) -> int:
+    """Elements of all panels of `width` for that many rows (or columns)."""
+    return -(-count // width) * width * terms
 
 
 def launch_product(
@@ -231,31 +234,53 @@ def launch_product(
     bias: Array | None = None,
     bias_of: int = PER_COLUMN,
     add: bool = False,
+    low: float = -np.inf,
+    steady: str = "",
 ) -> list[Launch]:
     """c = op(a) op(b), + bias of its columns (or rows: `bias_of=PER_ROW`), or + c if `add`.
 
     a, b and c have two axes, or three of which the first is a batch; an operand without a batch, or
     with one of 1, is used for all, and a c without a batch is the sum over it. All have one
-    floating type. c must not overlap a or b. ShapeError if the sizes do not fit.
+    floating type. Results are at least `low`. `steady` is "a" or "b" where that operand keeps its
+    contents until there is another plan. c must not overlap a or b. ShapeError if the sizes do not
+    fit.
     """
     a, b, c = (x.reshape((1,) * (3 - x.ndim) + x.shape) for x in (a, b, c))
-    size = _product_size(a, b, c, transpose_a, transpose_b)
+    batch, rows, columns, terms = _product_size(a, b, c, transpose_a, transpose_b)
     if bias is not None and bias.size != c.shape[1 if bias_of == PER_ROW else 2]:
         raise ShapeError(f"a bias of {bias.size} for a product of {shape_text(c.shape[1:])}")
-    launches = []
-    if transpose_a and transpose_b:
-        turned = call.scratch((a.shape[0], a.shape[2], a.shape[1]), a.dtype)
-        launches.append(launch_transpose(a, turned))
-        a, transpose_a = turned, False
     start = KEEP if add else ZERO if bias is None else bias_of
-    product = _inner_product if transpose_b else _outer_product
     walks = [0 if x.shape[0] == 1 else x.shape[1] * x.shape[2] for x in (a, b, c)]
-    steps = np.array([*walks, *((1, a.shape[2]) if transpose_a else (a.shape[2], 1))], np.int64)
-    tile = new_tile(call, c.dtype)
+    transpose_b = transpose_b or columns == 1  # then both lie alike
+    steps = [*walks, *((1, rows) if transpose_a else (terms, 1))]
+    steps += (terms, 1) if transpose_b else (1, columns)
+    base, limit = nothing(call, c.dtype), c.dtype.type(low)
+    extra = base if bias is None else bias.reshape(-1)
+    few = _FEW if steady != "b" else _VERY_FEW
+    inner = transpose_b and not transpose_a and min(rows, columns) < few
+    size = [batch, rows, columns, terms, False, False, False]
+    before: list[Launch] = []
+    if inner:
+        panels, strips = new_tile(call, c.dtype), base
+    else:
+        panels = strips = base
+        if steady == "a" and len(a) == 1:
+            a, before = pack_left(call, a, transpose=transpose_a, steady=True)
+            size[_A_READY] = True
+        else:
+            panels = new_panels(call, rows, terms, c.dtype)
+        if steady == "b" and len(b) == 1:
+            b, before = pack_right(call, b, transpose=transpose_b, steady=True)
+            size[_B_READY] = True
+        elif transpose_b or (columns * c.itemsize % _ALIAS == 0 and rows > _FEW):
+            size[_B_PACKED] = True
+            width = strip_width(columns, vector_lanes(c.dtype))
+            elements = packed_size(min(columns, WIDE), min(terms, DEEP), width)
+            strips = call.scratch((elements,), c.dtype)
+    numbers = np.array(size, np.int64), np.array(steps, np.int64)
+    function = _inner_product if inner else _outer_product
     flat = [x.reshape(-1) for x in (a, b, c)]
-    extra = tile if bias is None else bias.reshape(-1)
-    launches.append(product(*flat, extra, tile, np.array(size, np.int64), steps, start))
-    return launches
+    return [*before, function(*flat, base, extra, panels, strips, *numbers, start, limit)]
 
 
 def _product_size(

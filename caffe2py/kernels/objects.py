@@ -19,6 +19,8 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+from caffe2py.errors import UsageError
+
 _log = logging.getLogger(__name__)
 _DIGEST = hashlib.sha256().digest_size
 _lock = threading.RLock()
@@ -40,12 +42,41 @@ def bounds_checked() -> bool:
 
 
 @functools.cache
+def vector_bytes() -> int:
+    """Width of the vectors that kernels use: the CPU's, or CAFFE2PY_VECTOR_BYTES (for tests)."""
+    own = os.environ.get("CAFFE2PY_VECTOR_BYTES", "")
+    if own:
+        if own not in ("16", "32", "64"):
+            raise UsageError(f"CAFFE2PY_VECTOR_BYTES is '{own}'; expected 16, 32 or 64")
+        return int(own)
+    features = llvm.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+
+
+@functools.cache
+def tile_lines() -> int:
+    """Rows of a register tile: 8 where there are 32 vector registers, 4 where there are 16."""
+    many = vector_bytes() == 64 or "aarch64" in llvm.get_default_triple()
+    return 8 if many else 4
+
+
+@functools.cache
+def _generator() -> str:
+    """A hash of the code that makes code."""
+    digest = hashlib.sha256()
+    for name in ("compiler.py", "emit.py", "emit_winograd.py", "winograd_matrices.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
 def platform_text() -> str:
     """What compiled code depends on besides its source."""
     versions = [f"{p}={importlib.metadata.version(p)}" for p in ("numba", "llvmlite", "numpy")]
     cpu = f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
     python = f"{sys.implementation.cache_tag} {llvm.get_default_triple()}"
-    return f"layout=1 {' '.join(versions)} {python} {cpu} bounds={bounds_checked()}"
+    options = f"bounds={bounds_checked()} vectors={vector_bytes()} generator={_generator()}"
+    return f"layout=1 {' '.join(versions)} {python} {cpu} {options}"
 
 
 def key(text: str) -> str:

@@ -156,7 +156,8 @@ Y = [[[[12, 16]]]]
 def _launch_conv(call: Call) -> list[Launch]:
     x, w = call.inputs[:2]
     bias = call.inputs[2] if len(call.inputs) > 2 else None
-    return _correlation(x, w, call.args).launch(call, x, w, bias, call.outputs[0])
+    use = _correlation(x, w, call.args)
+    return use.launch(call, x, w, bias, call.outputs[0], steady=call.steady(1))
 
 
 # ---------------------------------------------------------------- ConvGradient

@@ -143,6 +143,7 @@ def _declare(name: str, transposed: bool, onnx: str | None, doc: str, example: s
             call.outputs[0].reshape(m, n),
             transpose_b=not transposed,
             bias=bias,
+            steady="b" if call.steady(1) else "",
         )
 
 

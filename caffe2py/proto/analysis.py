@@ -26,6 +26,7 @@ __all__ = [
     "produced",
     "rename_blobs",
     "ssa",
+    "written_blobs",
 ]
 
 #: Nets inside nets, as arguments; more are neither read nor written.
@@ -74,6 +75,12 @@ def produced(net: NetDef) -> dict[str, list[int]]:
         for blob in dict.fromkeys(op.output):
             writers.setdefault(blob, []).append(index)
     return writers
+
+
+def written_blobs(net: NetDef) -> frozenset[str]:
+    """Every name that an operator of the net writes, or one of a net nested in it."""
+    nets = (net, *(inner for inner, _ in nested_nets(net)))
+    return frozenset(blob for inner in nets for op in inner.op for blob in op.output)
 
 
 def last_use(net: NetDef) -> dict[str, int]:

@@ -111,6 +111,15 @@ class Call(Protocol):
     def scratch(self, shape: Shape, dtype: Any) -> Array:
         """An uninitialised array of this operator's own."""
 
+    def steady(self, index: int) -> bool:
+        """Whether an input stays as it is until there is another plan: a weight, while inferring.
+
+        Then what is derived from its contents can be computed once, by `run_now`.
+        """
+
+    def run_now(self, launch: Launch) -> None:
+        """Run a launch once and at once, instead of in every run."""
+
     def share(self, index: int, array: Array) -> None:
         """Make an output a view of `array` instead of a copy."""
 

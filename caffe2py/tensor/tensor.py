@@ -130,6 +130,11 @@ class Tensor:
         self.array = self._capacity = array
         self.quantum = None
 
+    @property
+    def lent(self) -> bool:
+        """Whether others may hold the same storage."""
+        return self._capacity.nbytes < self.array.nbytes
+
     def storage(self) -> tuple[Array, Array, Quantum | None]:
         """What `restore` needs to undo a change of shape; contents are not copied."""
         return self.array, self._capacity, self.quantum
@@ -151,24 +156,41 @@ class Blob:
 
     `generation` grows whenever what a plan may have captured is no longer true: another object,
     another shape or dtype, another address. `version` grows on every write that is not an
-    operator's, so that derived data (packed weights) can tell that it is stale.
+    operator's. A plan that keeps something derived from the contents (packed weights) sets
+    `watched`; then a write is a change as well.
     """
 
-    __slots__ = ("generation", "name", "value", "version")
+    __slots__ = ("generation", "name", "value", "version", "watched")
 
     #: Grows with every generation of any blob: while it stands still, every plan is up to date.
     changes = 0
+
+    #: Grows with every blob that begins to be watched.
+    watches = 0
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.value: Any = None
         self.generation = 0
         self.version = 0
+        self.watched = False
 
     def changed(self) -> None:
         """Note that plans which captured this blob are out of date."""
         self.generation += 1
         Blob.changes = next(_changes)
+
+    def written(self) -> None:
+        """Note that the contents are others."""
+        self.version += 1
+        if self.watched:
+            self.changed()
+
+    def watch(self) -> None:
+        """Make every write a change: a plan keeps something that the contents decide."""
+        if not self.watched:
+            self.watched = True
+            Blob.watches += 1
 
     @property
     def array(self) -> Array | None:
@@ -232,4 +254,4 @@ class Blob:
     def feed(self, array: Array, quantum: Quantum | None = None) -> None:
         """Copy an array in from outside."""
         self.resize(array.shape, array.dtype, quantum)[...] = array
-        self.version += 1
+        self.written()

@@ -1,0 +1,51 @@
+"""The register tile: the one loop that a compiler does not find by itself.
+
+A tile is `lines()` rows by one to three vectors of C, kept in registers while a sum runs:
+
+    C[i, j] = max(low, sum over k of A[k, i] * B[k, j] + base[i, j] + bias[i])
+
+For each k it loads the vectors of B once and every element of A once, and does `lines() * vectors`
+multiply-adds. With 64-byte vectors that is 24 for 3 + 8 loads: two multiply-adds a cycle need 0.92
+loads a cycle, which the first-level cache gives, so the tile runs at the machine's peak. With 16
+registers (AVX2) it is 4 x 3, with 12 for 7.
+
+A is read as panels: `lines()` elements side by side for each k. B's rows are read where they lie.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from caffe2py.kernels.params import Intrinsic
+from caffe2py.tensor.types import DType
+
+#: A strip is at most this many vectors wide.
+VECTORS = 3
+
+#: lines() -> int: rows of a tile.
+lines = Intrinsic("lines")
+
+#: lanes(x) -> int: elements of a vector of x's type.
+lanes = Intrinsic("lanes")
+
+#: The tiles of one, two and three vectors. Arguments: deep, a, a_at, b, b_at, b_step, c, c_at,
+#: c_step, base, base_at, base_step, bias, bias_at, bias_step, low, rows, width. Positions and steps
+#: count elements; `rows` <= lines() and `width` elements are written, and no more of B is read;
+#: deep >= 1. tile0 does one column, with the rows as lanes, and takes no notice of `width`.
+tile0, tile1, tile2, tile3 = (Intrinsic(f"tile{vectors}") for vectors in range(VECTORS + 1))
+
+
+def tile_lines() -> int:
+    """Rows of a tile on this CPU, as the kernels see them."""
+    from caffe2py.kernels import objects  # building nets needs no LLVM
+
+    return objects.tile_lines()
+
+
+def vector_lanes(dtype: DType | Any) -> int:
+    """Elements of a vector on this CPU, as the kernels see them."""
+    from caffe2py.kernels import objects
+
+    return objects.vector_bytes() // np.dtype(dtype).itemsize

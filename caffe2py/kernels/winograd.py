@@ -1,0 +1,221 @@
+"""Correlation with 3 x 3 filters at stride 1 by Winograd's short convolutions.
+
+The image is cut into tiles of m x m results. Each of the (m + 2)^2 elements of the transformed
+tiles is a plane, and the planes are multiplied one by one:
+
+    P[plane] (filters x tiles) = U[plane] (filters x channels) V[plane] (channels x tiles)
+
+so the work is products of matrices at the register tile's speed, (m + 2)^2 / (9 m^2) of what the
+definition takes, plus two transforms that touch every element a few times. Tiles are taken a few
+rows at a time, so that V and P of a block stay in the second-level cache.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe2py.kernels.block import DEEP, outer_block, strip_width, up
+from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.linalg import nothing, packed_size
+from caffe2py.kernels.vector import lanes, lines, tile_lines, vector_lanes
+from caffe2py.kernels.winograd_matrices import MATRICES, gather2, gather4, spread2, spread4
+from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.tensor import Array
+
+#: V and P of a block take this many bytes, or as many as so many tiles need.
+_BLOCK_BYTES = 1 << 20
+_TILES = 64
+
+#: Entries of `size`.
+(
+    _IMAGES, _CHANNELS, _FILTERS, _HEIGHT, _WIDTH, _TOP, _LEFT, _OUT_HEIGHT, _OUT_WIDTH,
+    _M, _ROWS_AT_ONCE, _ROW, _ACROSS, _BIASED,
+) = range(14)  # fmt: skip
+
+
+@kernel("contract")
+def _filters(w, g, u, filters, channels, filter_step, channel_step, flip):
+    """u[p, q] = (G w G^T)[p, q] as panels; with `flip`, of filters turned by half a turn."""
+    size = g.shape[0]
+    across = up(filters, lines()) * lines()
+    for f in range(across):
+        for c in range(channels):
+            block = c // DEEP * DEEP
+            deep = min(DEEP, channels - block)
+            at = block * across + f // lines() * lines() * deep + (c - block) * lines()
+            at += f % lines()
+            start = f * filter_step + c * channel_step
+            for p in range(size):
+                for q in range(size):
+                    total = np.float64(0)
+                    if f < filters:
+                        for i in range(3):
+                            for j in range(3):
+                                k = 8 - 3 * i - j if flip else 3 * i + j
+                                total += g[p, i] * g[q, j] * w[start + k]
+                    u[(p * size + q) * across * channels + at] = total
+
+
+def _fill_rows(x, at, first, size, rows):
+    """The rows of an image under a row of tiles, between columns of zeros that stay."""
+    height, width, left, row = size[_HEIGHT], size[_WIDTH], size[_LEFT], size[_ROW]
+    for i in range(size[_M] + 2):
+        y = first + i
+        target = rows[i * row + left : i * row + left + width]
+        if 0 <= y < height:
+            source = x[at + y * width : at + (y + 1) * width]
+            for j in range(width):
+                target[j] = source[j]
+        else:
+            for j in range(width):
+                target[j] = 0
+
+
+def _write_rows(y, at, first, shift, low, size, rows):
+    """A row of tiles as rows of the results, plus a bias, limited."""
+    width, row = size[_OUT_WIDTH], size[_ROW]
+    for i in range(min(size[_M], size[_OUT_HEIGHT] - first)):
+        target = y[at + (first + i) * width : at + (first + i + 1) * width]
+        source = rows[i * row : i * row + width]
+        for j in range(width):
+            value = source[j] + shift
+            target[j] = low if value < low else value
+
+
+@kernel("contract")
+def _winograd(x, u, bias, y, base, rows, lines_out, v, p, size, low):
+    channels, filters, m = size[_CHANNELS], size[_FILTERS], size[_M]
+    planes = (m + 2) * (m + 2)
+    image, out = size[_HEIGHT] * size[_WIDTH], size[_OUT_HEIGHT] * size[_OUT_WIDTH]
+    tall, wide = up(size[_OUT_HEIGHT], m), up(size[_OUT_WIDTH], m)
+    across, step = up(filters, lines()) * lines(), size[_ACROSS]
+    # planes a multiple of a page apart would share the lines of a cache
+    v_plane, p_plane = channels * step + lanes(x), filters * step + lanes(x)
+    for n in range(size[_IMAGES]):
+        for first in range(0, tall, size[_ROWS_AT_ONCE]):
+            count = min(size[_ROWS_AT_ONCE], tall - first)
+            for c in range(channels):
+                for r in range(count):
+                    top = (first + r) * m - size[_TOP]
+                    _fill_rows(x, (n * channels + c) * image, top, size, rows)
+                    for t in range(0, wide, lanes(x)):
+                        at = c * step + r * wide + t
+                        if m == 2:
+                            spread2(rows, 2 * t, size[_ROW], v, at, v_plane)
+                        else:
+                            spread4(rows, 4 * t, size[_ROW], v, at, v_plane)
+            strip = strip_width(count * wide, lanes(x))
+            for plane in range(planes):
+                for k in range(0, channels, DEEP):
+                    at, kept = plane * p_plane, k > 0
+                    outer_block(
+                        u, (plane * channels + k) * across, v, plane * v_plane + k * step,
+                        1, step, strip, p, at, step,
+                        p if kept else base, at if kept else 0, 1 if kept else 0,
+                        step if kept else 0, base, 0, 0, y.dtype.type(-np.inf),
+                        filters, min(DEEP, channels - k), count * wide,
+                    )  # fmt: skip
+            for f in range(filters):
+                shift = bias[f] if size[_BIASED] else y.dtype.type(0)
+                for r in range(count):
+                    for t in range(0, wide, lanes(x)):
+                        at = f * step + r * wide + t
+                        if m == 2:
+                            gather2(p, at, p_plane, lines_out, 2 * t, size[_ROW])
+                        else:
+                            gather4(p, at, p_plane, lines_out, 4 * t, size[_ROW])
+                    place = (n * filters + f) * out
+                    _write_rows(y, place, (first + r) * m, shift, low, size, lines_out)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one image is cut: tiles of `m` x `m` results, a few rows of tiles at a time."""
+
+    m: int
+    out: tuple[int, int]
+    rows_at_once: int
+    across: int
+    lanes: int
+
+    @classmethod
+    def make(cls, m: int, out: tuple[int, int], depth: int, dtype: np.dtype) -> Plan:
+        """A plan for planes of `depth` channels and filters together."""
+        count = vector_lanes(dtype)
+        tall, wide = -(-out[0] // m), -(-out[1] // m)
+        tile_bytes = (m + 2) ** 2 * depth * dtype.itemsize
+        rows = max(1, _TILES // wide, _BLOCK_BYTES // (tile_bytes * wide))
+        rows = -(-tall // -(-tall // min(rows, tall)))
+        across = -(-rows * wide // count) * count + count
+        if across * dtype.itemsize % 1024 == 0:
+            across += count  # rows a power of two apart share the lines of a cache
+        return cls(m, out, rows, across, count)
+
+    @property
+    def cost(self) -> int:
+        """Products of one channel and one filter."""
+        wide, tall = -(-self.out[1] // self.m), -(-self.out[0] // self.m)
+        blocks = -(-tall // self.rows_at_once)
+        lanes_used = -(-self.rows_at_once * wide // self.lanes) * self.lanes
+        return (self.m + 2) ** 2 * blocks * lanes_used
+
+
+def choose(
+    out: tuple[int, int], channels: int, filters: int, dtype: np.dtype, *, exact: bool
+) -> Plan | None:
+    """The cheapest plan, or None where the definition is cheaper; `exact`: m = 2 at most."""
+    if min(channels, filters) < 16:
+        return None
+    sizes = (2,) if exact or min(channels, filters) < 32 else (2, 4)
+    plans = [Plan.make(m, out, channels + filters, dtype) for m in sizes]
+    best = min(plans, key=lambda plan: plan.cost)
+    return best if best.cost < 0.7 * 9 * out[0] * out[1] else None
+
+
+def launch_winograd(
+    call: Call,
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    y: Array,
+    plan: Plan,
+    begin: tuple[int, int],
+    *,
+    flip: bool = False,
+    steady: bool = False,
+    low: float = -np.inf,
+) -> list[Launch]:
+    """Y = max(low, X correlated with W + bias); `begin` are the rows and columns added before X.
+
+    X is (N, C, H, W), W (M, C, 3, 3), Y (N, M, *out). With `flip`, W is (C, M, 3, 3) and turned by
+    half a turn, which makes it the gradient of X. `steady`: W keeps its contents until there is
+    another plan.
+    """
+    filters, channels = (w.shape[1], w.shape[0]) if flip else w.shape[:2]
+    planes, count, m = (plan.m + 2) ** 2, vector_lanes(x.dtype), plan.m
+    u = call.scratch((planes * packed_size(filters, channels, tile_lines()),), x.dtype)
+    steps = (9, filters * 9) if flip else (channels * 9, 9)
+    g = np.array(MATRICES[m].filter, np.float64)
+    turn = _filters(w.reshape(-1), g, u, filters, channels, *steps, flip)
+    wide = -(-plan.out[1] // m)
+    row = m * (-(-wide // count) * count) + m * count + m
+    size = [
+        len(x), channels, filters, *x.shape[2:], *begin, *plan.out, m, plan.rows_at_once, row,
+        plan.across, bias is not None,
+    ]  # fmt: skip
+    base = nothing(call, x.dtype)
+    rows = call.scratch(((m + 2) * row,), x.dtype)
+    rows.fill(0)
+    lines_out = call.scratch((m * row,), x.dtype)
+    v = call.scratch((planes * (channels * plan.across + count) + count,), x.dtype)
+    p = call.scratch((planes * (filters * plan.across + count) + count,), x.dtype)
+    flat = [a.reshape(-1) for a in (x, u, base if bias is None else bias, y)]
+    main = _winograd(
+        *flat, base, rows, lines_out, v, p, np.array(size, np.int64), y.dtype.type(low)
+    )
+    if not steady:
+        return [turn, main]
+    call.run_now(turn)
+    return [main]
