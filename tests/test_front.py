@@ -247,3 +247,19 @@ def test_records():
     assert made.set_output_record(record) is made.output_record()
     with pytest.raises(UsageError, match="twice"):
         made.set_input_record(Record("x"))
+
+
+def test_names_must_be_text():
+    with pytest.raises(UsageError, match="UTF-8"):
+        workspace.FeedBlob("a\udc80", np.zeros(1))
+    with pytest.raises(UsageError, match="UTF-8"):
+        workspace.FeedBlob(b"\xff", np.zeros(1))
+    with pytest.raises(UsageError, match=r"Relu.*names must be text in UTF-8"):
+        core.CreateOperator("Relu", "a\udc80", "b")
+
+
+def test_calls_that_make_no_sense():
+    with pytest.raises(UsageError, match="no folder can be made"):
+        workspace.ResetWorkspace("/proc/none/there")
+    with pytest.raises(UsageError, match="num_iter must be an integer, found 'two'"):
+        workspace.RunNet("net", "two")

@@ -19,10 +19,15 @@ from caffe2py.proto.files import read_net, read_net_or_plan
 
 def blob_name(blob: Any) -> str:
     """The name in a str, bytes or BlobReference; UsageError for anything else."""
-    if isinstance(blob, bytes):
-        return blob.decode()
-    if isinstance(blob, str) or hasattr(type(blob), "GetUnscopedName"):
-        return str(blob)
+    try:
+        if isinstance(blob, bytes):
+            return blob.decode()
+        if isinstance(blob, str) or hasattr(type(blob), "GetUnscopedName"):
+            name = str(blob)
+            name.encode()
+            return name
+    except UnicodeError as error:
+        raise UsageError(f"a name must be text in UTF-8, found {blob!r:.80}: {error}") from None
     raise UsageError(f"Expected a string or BlobReference, found {blob!r:.80}")
 
 

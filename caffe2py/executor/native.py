@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from caffe2py.errors import UnsupportedError, UsageError
 from caffe2py.executor import session
 from caffe2py.executor.benchmark import BenchmarkNet
+from caffe2py.executor.gradients import GradientWrapper, get_gradient_defs
 from caffe2py.executor.inputs import as_net, as_operator, as_plan, blob_name, net_name
 from caffe2py.executor.predictor import Predictor
 from caffe2py.executor.workspace import Workspace
@@ -166,6 +167,7 @@ class _Native:
     """The namespace; its names are Caffe2's."""
 
     Blob = Blob
+    GradientWrapper = GradientWrapper
     OpSchema = OpSchema
     Predictor = Predictor
     Workspace = NativeWorkspace
@@ -183,6 +185,7 @@ class _Native:
         "deserialize_blob": session.DeserializeBlob,
         "feed_blob": session.FeedBlob,
         "fetch_blob": session.FetchBlob,
+        "get_gradient_defs": get_gradient_defs,
         "global_init": session.GlobalInit,
         "has_blob": session.HasBlob,
         "local_blobs": lambda: session.current().local_blobs(),
@@ -221,18 +224,22 @@ class _Native:
 
     #: Classes that operators bring along.
     _DATABASES = ("Cursor", "Mode", "Transaction")
+    #: The modes, which have names of their own too.
+    _MODES = ("new", "read", "write")
 
     def __getattr__(self, name: str) -> Any:
         if name in self._FUNCTIONS:
             return self._FUNCTIONS[name]
         if name in self._DATABASES:
             return getattr(service("databases"), name)
+        if name in self._MODES:
+            return service("databases").Mode[name]
         if name.startswith("__"):
             raise AttributeError(name)
         raise NotReachableError(f"Caffe2's native library has '{name}', perhaps; caffe2py has not")
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._FUNCTIONS})
+        return sorted({*super().__dir__(), *self._FUNCTIONS, *self._DATABASES, *self._MODES})
 
 
 C = _Native()

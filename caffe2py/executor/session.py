@@ -321,8 +321,10 @@ def RunNet(name: Any, num_iter: int = 1, allow_fail: bool = False) -> bool:
 
     Returns True; with `allow_fail` a failure is logged and returns False.
     """
+    if not hasattr(type(num_iter), "__index__"):
+        raise UsageError(f"num_iter must be an integer, found {num_iter!r:.80}")
     try:
-        current().run_net(net_name(name), num_iter)
+        current().run_net(net_name(name), int(num_iter))
     except Error as error:
         if not allow_fail:
             raise
@@ -365,6 +367,11 @@ def RunPlan(plan_or_step: Any) -> bool:
 # ---------------------------------------------------------------- types before the run
 
 
+#: Types that Caffe2 states of outputs (by operator and index), although the blobs have others;
+#: schemas of layer models repeat them.
+_STATED = {("TopK", 1): TensorProto.INT32, ("TopK", 2): TensorProto.INT32}
+
+
 def InferShapesAndTypes(
     nets: Iterable[Any],
     blob_dimensions: Mapping[Any, Iterable[int]] | None = None,
@@ -375,8 +382,8 @@ def InferShapesAndTypes(
 
     Starts from `blob_dimensions` (float unless `blob_types` says otherwise) or, without them, from
     the tensors in the current workspace. What cannot be told before the run is left out.
-    `nets_proto` is accepted: nets may always be Net, NetDef or bytes. Raises the first
-    contradiction with its place.
+    `nets_proto` is accepted: nets may always be Net, NetDef or bytes. The indices of TopK are said
+    to be int32, as by Caffe2, and are int64. Raises the first contradiction with its place.
     """
     walk = _known_blobs() if blob_dimensions is None else Walk()
     numbers = {blob_name(name): number for name, number in (blob_types or {}).items()}
@@ -384,13 +391,19 @@ def InferShapesAndTypes(
         name = blob_name(key)
         dtype = dtype_from_number(numbers.get(name, TensorProto.FLOAT))
         walk.types[name] = TensorType(dtype, tuple(int(dim) for dim in dims))
+    stated: dict[str, int] = {}
     for net in nets:
         for step in walk.steps(as_net(net)):
             if step.error is not None:
                 raise step.error
+            for k, name in enumerate(step.op.output):
+                stated.pop(name, None)
+                if (step.op.type, k) in _STATED:
+                    stated[name] = _STATED[step.op.type, k]
     known = sorted(walk.types.items())
     shapes = {name: list(t.full_shape) for name, t in known if t.full_shape is not None}
-    return shapes, {name: number_from_dtype(t.dtype) for name, t in known if t.dtype is not None}
+    types = {name: number_from_dtype(t.dtype) for name, t in known if t.dtype is not None}
+    return shapes, {**types, **stated}
 
 
 def _known_blobs() -> Walk:

@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.errors import BlobTypeError, DTypeError, Error, MissingBlobError, NetError
+from caffe2py.errors import (
+    BlobTypeError,
+    DTypeError,
+    Error,
+    MissingBlobError,
+    NetError,
+    UsageError,
+)
 from caffe2py.executor.bind import BoundOperator, Origin
 from caffe2py.executor.net import CreatedNet
 from caffe2py.executor.plan import run_plan
@@ -253,5 +260,8 @@ class Workspace:
             self._created.clear()
             self._blobs.clear()
             if root_folder:
-                Path(root_folder).mkdir(parents=True, exist_ok=True)
+                try:
+                    Path(root_folder).mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise UsageError(f"no folder can be made at {root_folder!r}: {error}") from None
                 self.root_folder = root_folder

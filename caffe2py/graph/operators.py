@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from caffe2py.errors import Error, UnknownOperatorError
+from caffe2py.errors import Error, UnknownOperatorError, UsageError
 from caffe2py.graph.early import checks_early
 from caffe2py.graph.reference import blob_names
 from caffe2py.graph.scope import CurrentDeviceScope
@@ -70,6 +70,9 @@ def CreateOperator(
             checks_early() and operator_type in registered()
         ):  # an operator may be registered after its definition
             verify(op)
+    except UnicodeError as error:
+        where = operator_label(ascii(operator_type)[1:-1], ascii(name)[1:-1])
+        raise UsageError(f"names must be text in UTF-8: {error}", where=where) from None
     except Error as error:
         raise error.with_where(operator_label(operator_type, name)) from None
     return op

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import linecache
 import textwrap
@@ -15,7 +16,7 @@ import numpy as np
 from numba.extending import overload
 
 from caffe2py.errors import RegistrationError
-from caffe2py.kernels import emit, objects
+from caffe2py.kernels import emit, emit_winograd, objects
 from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
 
 _PACKAGES_NUMBA_KNOWS = ("numpy", "math", "numba", "builtins", "operator")
@@ -48,6 +49,12 @@ def compile_kernel(
     entry = build.entry(_entry(build.function(function), params))
     result = entry.overloads[(numba.types.int64,)]
     return _emit(result.library, result.fndesc.llvm_func_name, key, function.__name__)
+
+
+@functools.cache
+def _emitted(name: str) -> Any:
+    """The numba function behind an intrinsic."""
+    return {**emit.EMITTED, **emit_winograd.EMITTED}[name]()
 
 
 class _Builder:
@@ -91,7 +98,7 @@ class _Builder:
         if isinstance(value, Scalar):
             return self.function(value.function, scalar=True)
         if isinstance(value, Intrinsic):
-            return emit.emitted(value.name)
+            return _emitted(value.name)
         if isinstance(value, types.FunctionType):
             root = (value.__module__ or "").partition(".")[0]
             if root not in _PACKAGES_NUMBA_KNOWS:

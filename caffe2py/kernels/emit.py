@@ -353,7 +353,8 @@ def _write(form: _Tile, sums: Any, masks: Any, places: Sequence[Any], low: Any, 
     builder.position_at_end(end)
 
 
-_EMITTED: dict[str, Callable[[], Any]] = {
+#: The numba functions behind the intrinsics, made when asked for.
+EMITTED: dict[str, Callable[[], Any]] = {
     "call_kernel": lambda: _call_kernel,
     "lines": lambda: _lines,
     "lanes": lambda: _lanes,
@@ -362,11 +363,3 @@ _EMITTED: dict[str, Callable[[], Any]] = {
     "tile2": lambda: _tile(2),
     "tile3": lambda: _tile(3),
 }
-
-
-@functools.cache
-def emitted(name: str) -> Any:
-    """The numba function behind an intrinsic."""
-    from caffe2py.kernels import emit_winograd  # it builds on this module
-
-    return {**_EMITTED, **emit_winograd.EMITTED}[name]()

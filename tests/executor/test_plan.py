@@ -102,6 +102,7 @@ COUNTS = {
         3,
         1,
     ),
+    "of nothing": (Step(substep=[Step(), Step()], num_iter=10**15), 0, 0),
     "with pauses": (Step(network=["inc"], num_iter=3, run_every_ms=1), 3, 0),
 }
 
@@ -116,6 +117,7 @@ def test_counts(workspace, what):
 BAD = [
     (Step(name="s", network=["inc"], substep=[Step()]), NetError, "step 's': a step has either"),
     (Step(network=["inc"], num_iter=1, should_stop_blob="stop"), NetError, "exclude each other"),
+    (Step(network=["inc"], num_iter=1, run_every_ms=-5), NetError, "run_every_ms is -5"),
     (Step(name="s", network=["nope"]), NetError, "plan 'p', step 's': net 'nope' is not"),
     (Step(network=["inc"], should_stop_blob="no"), MissingBlobError, "'no' does not exist"),
     (Step(network=["inc"], should_stop_blob="c"), BlobTypeError, "'c' must hold one bool"),
