@@ -19,8 +19,16 @@ from caffe2py.kernels.random import advance, stream, uniform01_single
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
-_ONE = np.float32(1)
-_TINY = np.float32(1e-8)
+_ZERO, _HALF_STEP, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
+_INFINITY = np.float32(np.inf)
+_TINY, _TINY_DOUBLE = np.float32(1e-8), np.float64(1e-8)
+_NARROW = np.float32(1e-10)
+_INT32_END = np.float32(2.0**31)
+
+#: A search for better ends of a row goes over 16% of its range, in steps of half a percent.
+_MOST_STEPS = 200
+_STEPS = np.float32(_MOST_STEPS)
+_KEPT = np.float32(1) - np.float32(0.16)
 
 
 @dataclass(frozen=True)
@@ -77,36 +85,99 @@ def _rounded(value):
 
 
 def _span(x):
-    least, most = x[0], x[0]
+    """The least and the largest number, NaNs left out; 0 and 0 if there is none."""
+    least, most = _INFINITY, -_INFINITY
     for i in range(x.size):
-        least, most = min(least, x[i]), max(most, x[i])
-    return least, most
+        least = x[i] if x[i] < least else least
+        most = x[i] if x[i] > most else most
+    return (least, most) if least <= most else (_ZERO, _ZERO)
+
+
+def _limited(level, top):
+    """An integer from 0 to top; 0 for NaN and for what no 32 bits hold."""
+    if not 0 < level < _INT32_END:
+        return np.uint8(0)
+    return np.uint8(level) if level < top else np.uint8(top)
 
 
 def _level(value, top):
-    """The nearest integer from 0 to top, ties to even; 0 for NaN."""
-    found = np.rint(value)
-    if found >= top:
-        return np.uint8(top)
-    return np.uint8(found) if found > 0 else np.uint8(0)
+    """The nearest integer from 0 to top, ties to even."""
+    return _limited(np.rint(value), top)
+
+
+def _level_away(value, top):
+    """The nearest integer from 0 to top, ties to the larger one."""
+    level = np.floor(value)
+    return _limited(level + _ONE if value - level >= _HALF_STEP else level, top)
+
+
+# ---------------------------------------------------------------- ends that lose least
+
+
+def _error(value, bias, scale, factor, top):
+    """The square of what is lost of a number."""
+    lost = value - (np.float32(_level((value - bias) * factor, top)) * scale + bias)
+    return lost * lost
+
+
+def _loss(x, least, most, top, sums):
+    """The norm of what is lost of a row between these ends, in eight sums as Caffe2 has them."""
+    bias = _rounded(least)
+    width = most - bias
+    scale = _ONE if width == 0 else _rounded(width / top)
+    factor = _ONE / scale
+    for k in range(8):
+        sums[k] = 0
+    whole = x.size // 8 * 8
+    for i in range(whole):
+        sums[i % 8] += _error(x[i], bias, scale, factor, top)
+    total = _ZERO
+    for k in range(8):
+        total += sums[k]
+    for i in range(whole, x.size):
+        total += _error(x[i], bias, scale, factor, top)
+    return np.sqrt(total)
+
+
+def _search(x, least, most, top, sums):
+    """The best ends on a walk which draws that one in, step by step, where it costs less."""
+    step = (most - least) / _STEPS
+    kept = _STEPS * _KEPT * step
+    best_least, best_most, best = least, most, _INFINITY
+    now = _loss(x, least, most, top, sums)
+    for _ in range(_MOST_STEPS):
+        if not least + kept < most:
+            break
+        up = _loss(x, least + step, most, top, sums)
+        down = _loss(x, least, most - step, top, sums)
+        if now < up and now < down and now < best:
+            best_least, best_most, best = least, most, now
+        if up < down:
+            least, now = least + step, up
+        else:
+            most, now = most - step, down
+    return best_least, best_most
 
 
 # ---------------------------------------------------------------- rows with their scale
 
 
 @kernel()
-def _encode(x, numbers, fake, y):
+def _encode(x, numbers, fake, search, sums, y):
     bits, half, tail = numbers[_BITS], numbers[_HALF] != 0, numbers[_TAIL]
     top = np.float32((1 << bits) - 1)
     per_byte = 1 if fake else 8 // bits
     for r in range(x.shape[0]):
         row = y[r]
         least, most = _span(x[r])
+        if search:
+            least, most = _search(x[r], least, most, top, sums)
         if half:
             least = _rounded(least)
             width = most - least
-            scale = _rounded(_ONE if width == 0 else width / top)
-            scale = _ONE if scale == 0 or not _ONE / scale < np.inf else scale
+            scale = _ONE if width == 0 else _rounded(width / top)
+            if scale == 0 and not fake:
+                scale = _ONE
             factor = _ONE / scale
         else:
             width = most - least
@@ -122,12 +193,15 @@ def _encode(x, numbers, fake, y):
         _put(row, packed + (2 if half and not fake else 4), least, half and not fake)
 
 
-def launch_encode(x: Array, form: Format, fake: bool, y: Array) -> Launch:
-    """y (rows, bytes) = x (rows, D), float32; a `fake` row has whole bytes and 32-bit floats."""
-    return _encode(x, form.numbers(), fake, y)
+def launch_encode(x: Array, form: Format, fake: bool, search: bool, y: Array) -> Launch:
+    """y (rows, bytes) = x (rows, D), float32; a `fake` row has whole bytes and 32-bit floats.
+
+    With `search` the ends of each row are drawn in where less is lost.
+    """
+    return _encode(x, form.numbers(), fake, search, np.zeros(8, np.float32), y)
 
 
-@kernel()
+@kernel("contract")
 def _decode(x, numbers, y):
     bits, half, tail = numbers[_BITS], numbers[_HALF] != 0, numbers[_TAIL]
     per_byte, mask = 8 // bits, (1 << bits) - 1
@@ -154,9 +228,10 @@ def _encode_apart(x, y, heads):
     for r in range(x.shape[0]):
         least, most = _span(x[r])
         width = most - least
-        scale = _ONE if width == 0 else width / top
+        scale = _ONE if width < _NARROW else width / top
+        factor = _ONE / scale
         for i in range(x.shape[1]):
-            y[r, i] = _level((x[r, i] - least) / scale, top)
+            y[r, i] = _level_away((x[r, i] - least) * factor, top)
         heads[r, 0] = scale
         heads[r, 1] = least
 
@@ -181,46 +256,60 @@ def launch_decode_apart(x: Array, heads: Array, y: Array) -> Launch:
 # ---------------------------------------------------------------- sums of rows
 
 
-def _add_row(row, numbers, weight, scale, bias, y):
+def _add_row(row, numbers, scale, bias, y):
+    """y += level * scale + bias, the bias first: the product may be one rounding with that sum."""
     bits = numbers[_BITS]
-    per_byte, mask = 8 // bits, (1 << bits) - 1
-    factor, offset = weight * scale, weight * bias
-    for i in range(y.size):
-        level = np.int64(row[i // per_byte]) >> (i % per_byte * bits) & mask
-        y[i] += factor * np.float32(level) + offset
+    if bits == 8:
+        for i in range(y.size):
+            y[i] = np.float32(row[i]) * scale + (y[i] + bias)
+    elif bits == 4:
+        for k in range(y.size // 2):
+            low, high = np.float32(row[k] & 15), np.float32(row[k] >> 4)
+            y[2 * k] = low * scale + (y[2 * k] + bias)
+            y[2 * k + 1] = high * scale + (y[2 * k + 1] + bias)
+    else:
+        for k in range(y.size // 4):
+            for j in range(4):
+                level = np.float32(row[k] >> (2 * j) & 3)
+                y[4 * k + j] = level * scale + (y[4 * k + j] + bias)
 
 
-@kernel()
-def _sum_rows(data, heads, weights, indices, lengths, mapping, numbers, mean, y):
+@kernel("contract")
+def _sum_rows(data, heads, weights, indices, lengths, mapping, mapped, numbers, mean, y):
     half, tail = numbers[_HALF] != 0, numbers[_TAIL]
     if not lengths_fit(lengths, indices.size):
         return WRONG_LENGTHS
-    total = mapping.size if mapping.size > 0 else data.shape[0]
+    mapped = mapped and not (mapping.size == 1 and mapping[0] == 0)
+    total = mapping.size if mapped else data.shape[0]
     for k in range(indices.size):
         if not 0 <= indices[k] < total:
             return place_status(k)
-        if mapping.size > 0 and not -1 <= mapping[indices[k]] < data.shape[0]:
+        if mapped and not -1 <= mapping[indices[k]] < data.shape[0]:
             return place_status(k)
     at = 0
     for n in range(lengths.size):
         out = y[n]
         for i in range(out.size):
             out[i] = 0
-        share = _ONE / np.float32(lengths[n]) if mean and lengths[n] > 0 else _ONE
         for k in range(at, at + lengths[n]):
             chosen = np.int64(indices[k])
-            if mapping.size > 0:
+            if mapped:
                 chosen = np.int64(mapping[chosen])
             if chosen < 0:
                 continue
             row = data[chosen]
-            weight = share * (weights[k] if weights.size > 0 else _ONE)
             if heads.size > 0:
-                _add_row(row, numbers, weight, heads[chosen, 0], heads[chosen, 1], out)
+                scale, bias = heads[chosen, 0], heads[chosen, 1]
             else:
                 scale = _get(row, row.size - tail, half)
                 bias = _get(row, row.size - tail // 2, half)
-                _add_row(row, numbers, weight, scale, bias, out)
+            if weights.size > 0:
+                scale, bias = scale * weights[k], bias * weights[k]
+            _add_row(row, numbers, scale, bias, out)
+        if mean and lengths[n] > 0:
+            share = _ONE / np.float32(lengths[n])
+            for i in range(out.size):
+                out[i] = out[i] * share
         at += lengths[n]
     return 0
 
@@ -246,13 +335,17 @@ def launch_sum_rows(
     """y[n] = the sum (or mean) of the next lengths[n] rows, times weights.
 
     `chosen` are indices and lengths; with a mapping index i stands for row mapping[i], none if that
-    is -1. Statuses are those of kernels.lookup: a place, or WRONG_LENGTHS.
+    is -1; a mapping of a single 0 changes nothing. A mean is a sum times 1 / lengths[n]. Statuses
+    are those of kernels.lookup: a place, or WRONG_LENGTHS.
     """
     heads = np.zeros((0, 2), np.float32) if rows.heads is None else rows.heads
     factors = np.zeros(0, np.float32) if weights is None else weights
     table = np.zeros(0, np.int32) if mapping is None else mapping
     numbers = rows.form.numbers()
-    return _sum_rows(rows.data, heads, factors, *chosen, table, numbers, mean, y, explain=explain)
+    return _sum_rows(
+        rows.data, heads, factors, *chosen, table, mapping is not None, numbers, mean, y,
+        explain=explain,
+    )  # fmt: skip
 
 
 @kernel()
@@ -266,7 +359,7 @@ def _take_rows(data, indices, numbers, y):
             y[k, i] = 0
         scale = _get(row, row.size - tail, half)
         bias = _get(row, row.size - tail // 2, half)
-        _add_row(row, numbers, _ONE, scale, bias, y[k])
+        _add_row(row, numbers, scale, bias, y[k])
     return 0
 
 
@@ -295,11 +388,11 @@ def _encode_random(x, bits, chance, state, y):
         row[1] = np.uint8(size * (8 // bits) - x.shape[1])
         _put(row, 2, least, False)
         _put(row, 6, most, False)
-        gap = (most - least) / top + _TINY
+        gap = np.float64((most - least) / top) + _TINY_DOUBLE
         for k in range(size):
             row[HEAD + k] = 0
         for i in range(x.shape[1]):
-            value = (x[r, i] - least) / gap
+            value = np.float32(np.float64(x[r, i] - least) / gap)
             if chance:
                 value = np.floor(value + uniform01_single(key, r * x.shape[1] + i))
             level = _level(value, top)
@@ -322,7 +415,8 @@ def _decode_random(x, bits, y):
     for r in range(x.shape[0]):
         row = x[r]
         least = _get(row, 2, False)
-        gap = (_get(row, 6, False) - least) / np.float32(mask) + _TINY
+        step = (_get(row, 6, False) - least) / np.float32(mask)
+        gap = np.float32(np.float64(step) + _TINY_DOUBLE)
         for i in range(y.shape[1]):
             level = np.int64(row[HEAD + i % size]) >> (i // size * bits) & mask
             y[r, i] = np.float32(level) * gap + least
