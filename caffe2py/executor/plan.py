@@ -106,7 +106,7 @@ class _Step:
             if name not in nets:
                 raise NetError(f"net '{name}' is not in the plan", where=self.where)
         self.substeps = [_Step(s, nets, plan) for s in step.substep]
-        self.idle = not step.network and all(s.idle for s in self.substeps)
+        self.idle: bool = not step.network and all(s.idle for s in self.substeps)
 
     def run(self, workspace: Workspace, run: _Run) -> None:
         step = self.step
