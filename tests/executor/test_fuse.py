@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from caffe2py import workspace
 from caffe2py.executor.fuse import fuse
-from caffe2py.executor.workspace import Workspace
 from tests.toy import net, op
 
 CONV = {"kernel": 3, "pad": 1}
@@ -24,13 +24,12 @@ def blobs():
 
 
 def run(made):
-    workspace = Workspace()
+    workspace.ResetWorkspace()
     for name, value in blobs().items():
-        workspace.feed(name, value)
-    workspace.create_net(made)
-    workspace.run_net(made.name)
-    workspace.run_net(made.name)
-    return {name: workspace.fetch(name) for name in workspace.blobs()}
+        workspace.FeedBlob(name, value)
+    workspace.CreateNet(made)
+    workspace.RunNet(made.name, 2)
+    return {name: workspace.FetchBlob(name) for name in workspace.Blobs()}
 
 
 CHAIN = net(
