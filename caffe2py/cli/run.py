@@ -45,6 +45,7 @@ _COUNT = click.IntRange(min=0)
     help="Limit for NumPy; kernels use one thread so far.",
 )
 @click.option("--device", help="cpu or cuda:N; overrides the devices in the net.")
+@click.option("--no-optimize", is_flag=True, help="Run every operator as the net has it.")
 @click.option("--labels", metavar="FILE", help="Names of classes, one a line.")
 @common.image_options
 @common.json_option
@@ -62,7 +63,8 @@ def run(net: str, init: str | None, inputs: tuple[str, ...], **options: Any) -> 
     device = Device.parse(options["device"]) if options["device"] else None
     model = load_model(net, init)
     with _threads(options["threads"]):
-        session = Session(model, device)
+        optimize = not options["no_optimize"]
+        session = Session(model, device, keep=options["outputs"], optimize=optimize)
         _feed(session, inputs, image)
         timing = _run(session, options["iterations"], options["warmup"])
     values = session.fetch(options["outputs"] or _made(session))

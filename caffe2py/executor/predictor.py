@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from caffe2py.errors import MissingBlobError, UsageError
+from caffe2py.executor.fuse import fuse
 from caffe2py.executor.inputs import as_net, blob_name
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.analysis import clone
@@ -17,8 +18,11 @@ class Predictor:
     The nets are given as bytes, NetDef or Net. Weights are made once, here.
     """
 
-    def __init__(self, init_net: Any, predict_net: Any) -> None:
-        """Run the net that makes the weights and bind the other; raises what these raise."""
+    def __init__(self, init_net: Any, predict_net: Any, *, optimize: bool = True) -> None:
+        """Run the net that makes the weights and bind the other; raises what these raise.
+
+        With `optimize`, operators are fused where the outputs stay what they are.
+        """
         self.workspace = Workspace()
         self.workspace.run_net_once(as_net(init_net))
         net = as_net(predict_net)
@@ -30,7 +34,8 @@ class Predictor:
         self.output_names = list(self._net.external_output)
         for name in self.input_names:
             self.workspace.create_blob(name)
-        self.workspace.create_net(self._net)
+        bound = fuse(self._net, self.output_names) if optimize else self._net
+        self.workspace.create_net(bound)
 
     def run(self, inputs: Sequence[Any] | Mapping[Any, Any]) -> list[Any]:
         """The outputs, as arrays in the order in which the net declares them.

@@ -445,3 +445,32 @@ class Response:
 
 def _flat(x: Array) -> Array:
     return x.reshape(x.shape[0], x.shape[1] * x.shape[2])
+
+
+@kernel()
+def _fold_into_filters(w, bias, scale, shift, mean, var, epsilon, folded, moved):
+    """Filters and bias whose results are those of `w` and `bias`, normalised."""
+    for f in range(w.shape[0]):
+        factor = np.float64(scale[f]) / math.sqrt(np.float64(var[f]) + epsilon)
+        for k in range(w.shape[1]):
+            folded[f, k] = w[f, k] * factor
+        moved[f] = (bias[f % bias.size] - np.float64(mean[f])) * factor + shift[f]
+
+
+def launch_fold_into_filters(
+    w: Array,
+    bias: Array | None,
+    vectors: Sequence[Array],
+    epsilon: float,
+    folded: Array,
+    moved: Array,
+) -> Launch:
+    """Filters and bias that normalise by themselves; `vectors` are scale, shift, mean and var.
+
+    x folded + moved = (x w + bias - mean) / sqrt(var + epsilon) * scale + shift, with one element
+    of each vector a filter.
+    """
+    start = np.zeros(1, w.dtype) if bias is None else bias
+    rows = (len(w), w.size // max(len(w), 1))
+    flat = w.reshape(rows), folded.reshape(rows)
+    return _fold_into_filters(flat[0], start, *vectors, float(epsilon), flat[1], moved)

@@ -57,7 +57,7 @@ _VECTOR = 16
 
 
 @kernel("contract")
-def _correlate_columns(x, panels, bias, y, base, scratch, unfolded, table, size, low):
+def _correlate_columns(x, panels, bias, y, base, more, unfolded, table, size, low):
     images, groups, channels, filters, start = size[0], size[1], size[2], size[3], size[4]
     image, out, taps = counts(table)
     terms, across = channels * taps, up(filters, lines()) * lines()
@@ -73,6 +73,8 @@ def _correlate_columns(x, panels, bias, y, base, scratch, unfolded, table, size,
                 added, added_at, walk, step = base, 0, 0, 0
                 if k > 0:
                     added, added_at, walk, step = y, at, 1, out
+                elif size[5]:
+                    added, added_at, walk, step = more, at, 1, out
                 outer_block(
                     panels, (g * terms + k) * across, unfolded, 0, 1, ROW, strip, y, at, out,
                     added, added_at, walk, step, bias if biased else base,
@@ -126,6 +128,14 @@ def _image_columns(dy, panels, bias, dx, base, scratch, unfolded, table, size, l
                         base, 0, 0, low, tall, deep, width,
                     )  # fmt: skip
                 columns(dx, at, table, k, tall, j, width, unfolded, True)
+
+
+@kernel()
+def _add_limited(y, added, low):
+    """y = max(low, y + added)"""
+    for i in range(y.size):
+        total = y[i] + added[i]
+        y[i] = low if total < low else total
 
 
 # ---------------------------------------------------------------- channels last
@@ -317,18 +327,22 @@ class Correlation:
         *,
         steady: bool = False,
         low: float = -np.inf,
+        added: Array | None = None,
     ) -> list[Launch]:
-        """Y = max(low, X correlated with W, plus a bias of each filter).
+        """Y = max(low, X correlated with W, plus a bias of each filter, plus `added`).
 
-        `steady`: W keeps its contents until there is another plan.
+        `steady`: W keeps its contents until there is another plan. `added` has Y's shape.
         """
+        if added is not None and (self.last or self.channels == 1 or math.prod(y.shape[2:]) < 2):
+            before = self.launch(call, x, w, bias, y, steady=steady)
+            return [*before, _add_limited(y.reshape(-1), added.reshape(-1), y.dtype.type(low))]
         plain = self._as_products(x, w, y)
         if plain is not None:
             x, w, y = plain
             if x.ndim == 3:
                 side = "a" if steady else ""
                 return launch_product(
-                    call, w, x, y, bias=bias, bias_of=PER_ROW, low=low, steady=side
+                    call, w, x, y, bias=bias, bias_of=PER_ROW, low=low, steady=side, added=added
                 )
             side = "b" if steady else ""
             return launch_product(call, x, w, y, transpose_b=True, bias=bias, low=low, steady=side)
@@ -342,15 +356,20 @@ class Correlation:
         plan = self._winograd(x.dtype, y.shape[2:], exact=not steady)
         if plan is not None:
             top, left, *_ = self.window.on(self.image).pads
-            return launch_winograd(call, x, w, bias, y, plan, (top, left), steady=steady, low=low)
+            return launch_winograd(
+                call, x, w, bias, y, plan, (top, left), steady=steady, low=low, added=added
+            )
         filters = w.reshape(self.groups, self.filters, self._terms())
         if self.last:
             packed, before = pack_right(call, filters, transpose=True, steady=steady)
             part = new_panels(call, DEEP, DEEP, x.dtype)
             return before + self._launch(call, _correlate_rows, (x, packed), bias, y, part, low)
         packed, before = pack_left(call, filters, steady=steady)
-        part = nothing(call, x.dtype)
-        return before + self._launch(call, _correlate_columns, (x, packed), bias, y, part, low)
+        more = nothing(call, x.dtype) if added is None else added.reshape(-1)
+        use = self._launch(
+            call, _correlate_columns, (x, packed), bias, y, more, low, added is not None
+        )
+        return before + use
 
     def launch_filter_gradient(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
         """The gradient of the filters, given images and the results' gradient."""
@@ -431,11 +450,12 @@ class Correlation:
         result: Array,
         scratch: Array,
         low: float = -np.inf,
+        added: bool = False,
     ) -> list[Launch]:
         base = nothing(call, result.dtype)
         unfolded = call.scratch((DEEP * ROW,), result.dtype)
         start = ZERO if bias is None else PER_COLUMN if self.last else PER_ROW
-        size = [self.images, self.groups, self.channels, self.filters, start]
+        size = [self.images, self.groups, self.channels, self.filters, start, added]
         flat = [a.reshape(-1) for a in (*operands, base if bias is None else bias, result)]
         table = self.window.table(self.image)
         limit = result.dtype.type(low)

@@ -46,7 +46,7 @@ _VERY_FEW = 4
 _ALIAS = 2048
 
 #: Entries of `size`.
-_BATCH, _ROWS, _COLUMNS, _TERMS, _A_READY, _B_READY, _B_PACKED = range(7)
+_BATCH, _ROWS, _COLUMNS, _TERMS, _A_READY, _B_READY, _B_PACKED, _ADDED = range(8)
 
 #: Entries of `steps`: from one to the next matrix, row, column or term of a sum.
 _A_BATCH, _B_BATCH, _C_BATCH, _A_ROW, _A_TERM, _B_COLUMN, _B_TERM = range(7)
@@ -57,8 +57,8 @@ _BROAD = 256
 
 
 @kernel("contract")
-def _outer_product(a, b, c, base, bias, panels, strips, size, steps, start, low):
-    """c[n] = max(low, a[n] b[n] + what `start` says), n < size[0]."""
+def _outer_product(a, b, c, base, nothing, bias, panels, strips, size, steps, start, low):
+    """c[n] = max(low, a[n] b[n] + what `start` says), n < size[0]; `base` is zeros, or added."""
     rows, columns, terms = size[_ROWS], size[_COLUMNS], size[_TERMS]
     strip = strip_width(columns, lanes(c))
     a_across, b_across = -(-rows // lines()) * lines(), -(-columns // strip) * strip
@@ -86,9 +86,11 @@ def _outer_product(a, b, c, base, bias, panels, strips, size, steps, start, low)
                         walk, step = 1, steps[_B_TERM]
                 # only the first terms start from the bias, only the last are limited
                 kept = start == KEEP or k > 0 or not fresh
-                added, added_walk, added_step = base, 0, 0
+                added, added_walk, added_step, beside = base, 0, 0, kept
                 if kept:
                     added, added_walk, added_step = c, 1, columns
+                elif size[_ADDED]:
+                    added_walk, added_step, beside = 1, columns, True
                 elif start == PER_COLUMN:
                     added, added_walk = bias, 1
                 by_row = not kept and start == PER_ROW
@@ -106,14 +108,14 @@ def _outer_product(a, b, c, base, bias, panels, strips, size, steps, start, low)
                     at = c_start + r * columns + j
                     outer_block(
                         left, left_at, right, right_at, walk, step, strip, c, at, columns,
-                        added, at if kept else j * added_walk, added_walk, added_step,
-                        bias if by_row else base, r if by_row else 0, 1 if by_row else 0,
+                        added, at if beside else j * added_walk, added_walk, added_step,
+                        bias if by_row else nothing, r if by_row else 0, 1 if by_row else 0,
                         limit, height, deep, width,
                     )  # fmt: skip
 
 
 @kernel("contract", "reassoc")
-def _inner_product(a, b, c, base, bias, tile, strips, size, steps, start, low):
+def _inner_product(a, b, c, base, nothing, bias, tile, strips, size, steps, start, low):
     """The same where rows of a, and of b as columns, are contiguous along the sum."""
     batch, rows, columns, terms = size[_BATCH], size[_ROWS], size[_COLUMNS], size[_TERMS]
     # few rows read b once, which is fastest from begin to end
@@ -236,14 +238,16 @@ def launch_product(
     add: bool = False,
     low: float = -np.inf,
     steady: str = "",
+    added: Array | None = None,
 ) -> list[Launch]:
     """c = op(a) op(b), + bias of its columns (or rows: `bias_of=PER_ROW`), or + c if `add`.
 
     a, b and c have two axes, or three of which the first is a batch; an operand without a batch, or
     with one of 1, is used for all, and a c without a batch is the sum over it. All have one
     floating type. Results are at least `low`. `steady` is "a" or "b" where that operand keeps its
-    contents until there is another plan. c must not overlap a or b. ShapeError if the sizes do not
-    fit.
+    contents until there is another plan. `added` has c's size and is added too; that needs a B that
+    is not transposed, more than one column, and no bias of columns. c must not overlap a or b.
+    ShapeError if the sizes do not fit.
     """
     a, b, c = (x.reshape((1,) * (3 - x.ndim) + x.shape) for x in (a, b, c))
     batch, rows, columns, terms = _product_size(a, b, c, transpose_a, transpose_b)
@@ -254,16 +258,17 @@ def launch_product(
     transpose_b = transpose_b or columns == 1  # then both lie alike
     steps = [*walks, *((1, rows) if transpose_a else (terms, 1))]
     steps += (terms, 1) if transpose_b else (1, columns)
-    base, limit = nothing(call, c.dtype), c.dtype.type(low)
-    extra = base if bias is None else bias.reshape(-1)
+    zeros, limit = nothing(call, c.dtype), c.dtype.type(low)
+    base = zeros if added is None else added.reshape(-1)
+    extra = zeros if bias is None else bias.reshape(-1)
     few = _FEW if steady != "b" else _VERY_FEW
     inner = transpose_b and not transpose_a and min(rows, columns) < few
-    size = [batch, rows, columns, terms, False, False, False]
+    size = [batch, rows, columns, terms, False, False, False, added is not None]
     before: list[Launch] = []
     if inner:
-        panels, strips = new_tile(call, c.dtype), base
+        panels, strips = new_tile(call, c.dtype), zeros
     else:
-        panels = strips = base
+        panels = strips = zeros
         if steady == "a" and len(a) == 1:
             a, before = pack_left(call, a, transpose=transpose_a, steady=True)
             size[_A_READY] = True
@@ -280,7 +285,7 @@ def launch_product(
     numbers = np.array(size, np.int64), np.array(steps, np.int64)
     function = _inner_product if inner else _outer_product
     flat = [x.reshape(-1) for x in (a, b, c)]
-    return [*before, function(*flat, base, extra, panels, strips, *numbers, start, limit)]
+    return [*before, function(*flat, base, zeros, extra, panels, strips, *numbers, start, limit)]
 
 
 def _product_size(

@@ -31,8 +31,8 @@ _TILES = 64
 #: Entries of `size`.
 (
     _IMAGES, _CHANNELS, _FILTERS, _HEIGHT, _WIDTH, _TOP, _LEFT, _OUT_HEIGHT, _OUT_WIDTH,
-    _M, _ROWS_AT_ONCE, _ROW, _ACROSS, _BIASED,
-) = range(14)  # fmt: skip
+    _M, _ROWS_AT_ONCE, _ROW, _ACROSS, _BIASED, _ADDED,
+) = range(15)  # fmt: skip
 
 
 @kernel("contract")
@@ -73,19 +73,25 @@ def _fill_rows(x, at, first, size, rows):
                 target[j] = 0
 
 
-def _write_rows(y, at, first, shift, low, size, rows):
+def _write_rows(y, at, first, shift, low, size, rows, added):
     """A row of tiles as rows of the results, plus a bias, limited."""
     width, row = size[_OUT_WIDTH], size[_ROW]
     for i in range(min(size[_M], size[_OUT_HEIGHT] - first)):
         target = y[at + (first + i) * width : at + (first + i + 1) * width]
         source = rows[i * row : i * row + width]
-        for j in range(width):
-            value = source[j] + shift
-            target[j] = low if value < low else value
+        if size[_ADDED]:
+            more = added[at + (first + i) * width : at + (first + i + 1) * width]
+            for j in range(width):
+                value = source[j] + shift + more[j]
+                target[j] = low if value < low else value
+        else:
+            for j in range(width):
+                value = source[j] + shift
+                target[j] = low if value < low else value
 
 
 @kernel("contract")
-def _winograd(x, u, bias, y, base, rows, lines_out, v, p, size, low):
+def _winograd(x, u, bias, y, base, added, rows, lines_out, v, p, size, low):
     channels, filters, m = size[_CHANNELS], size[_FILTERS], size[_M]
     planes = (m + 2) * (m + 2)
     image, out = size[_HEIGHT] * size[_WIDTH], size[_OUT_HEIGHT] * size[_OUT_WIDTH]
@@ -127,7 +133,7 @@ def _winograd(x, u, bias, y, base, rows, lines_out, v, p, size, low):
                         else:
                             gather4(p, at, p_plane, lines_out, 4 * t, size[_ROW])
                     place = (n * filters + f) * out
-                    _write_rows(y, place, (first + r) * m, shift, low, size, lines_out)
+                    _write_rows(y, place, (first + r) * m, shift, low, size, lines_out, added)
 
 
 @dataclass(frozen=True)
@@ -186,8 +192,9 @@ def launch_winograd(
     flip: bool = False,
     steady: bool = False,
     low: float = -np.inf,
+    added: Array | None = None,
 ) -> list[Launch]:
-    """Y = max(low, X correlated with W + bias); `begin` are the rows and columns added before X.
+    """Y = max(low, X correlated with W + bias + added); `begin`: rows and columns added before X.
 
     X is (N, C, H, W), W (M, C, 3, 3), Y (N, M, *out). With `flip`, W is (C, M, 3, 3) and turned by
     half a turn, which makes it the gradient of X. `steady`: W keeps its contents until there is
@@ -203,7 +210,7 @@ def launch_winograd(
     row = m * (-(-wide // count) * count) + m * count + m
     size = [
         len(x), channels, filters, *x.shape[2:], *begin, *plan.out, m, plan.rows_at_once, row,
-        plan.across, bias is not None,
+        plan.across, bias is not None, added is not None,
     ]  # fmt: skip
     base = nothing(call, x.dtype)
     rows = call.scratch(((m + 2) * row,), x.dtype)
@@ -212,8 +219,9 @@ def launch_winograd(
     v = call.scratch((planes * (channels * plan.across + count) + count,), x.dtype)
     p = call.scratch((planes * (filters * plan.across + count) + count,), x.dtype)
     flat = [a.reshape(-1) for a in (x, u, base if bias is None else bias, y)]
+    more = base if added is None else added.reshape(-1)
     main = _winograd(
-        *flat, base, rows, lines_out, v, p, np.array(size, np.int64), y.dtype.type(low)
+        *flat, base, more, rows, lines_out, v, p, np.array(size, np.int64), y.dtype.type(low)
     )
     if not steady:
         return [turn, main]

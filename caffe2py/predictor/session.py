@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe2py.errors import Error, MissingBlobError
+from caffe2py.executor.fuse import fuse
 from caffe2py.executor.workspace import Workspace
 from caffe2py.predictor.load import Model
 from caffe2py.proto.analysis import clone, nested_nets
@@ -20,15 +21,25 @@ _SHOWN = 4
 class Session:
     """A workspace in which the init net has run. Needs the operators: `import caffe2py.core`."""
 
-    def __init__(self, model: Model, device: Device | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        device: Device | None = None,
+        *,
+        keep: Sequence[str] = (),
+        optimize: bool = True,
+    ) -> None:
         """Make the weights. `device` overrides the devices that the model names.
 
-        Raises what the init net raises.
+        With `optimize` the net runs with operators fused; of its blobs, only the model's outputs
+        and those to `keep` are then sure to be made. Raises what the init net raises.
         """
         self.model = model
         self.workspace = Workspace()
         self.fed: set[str] = set()
         self._device = device
+        self._keep = {*model.outputs, *keep}
+        self._optimize = optimize
         self._net = ""
         if model.init is not None:
             try:
@@ -66,6 +77,8 @@ class Session:
         if isinstance(self.model.predict, NetDef) and not self._net:
             net = _on_device(self.model.predict, self._device)
             named = net if net.name else clone(net, self.model.name)
+            if self._optimize:
+                named = fuse(named, self._keep)
             self._net = self.workspace.create_net(named, overwrite=True)
 
     def run(self) -> None:

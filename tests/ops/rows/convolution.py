@@ -1,5 +1,6 @@
 """Rows: convolution, transposed convolution, and their gradients."""
 
+import itertools
 import math
 
 import numpy as np
@@ -458,6 +459,63 @@ TRANSPOSED_GRADIENT_ERRORS = [
     Bad([TX, TW], ArityError, "expected 3", T, 3),
 ]
 
+# ---------------------------------------------------------------- with what follows it
+
+
+def _followed(x, w, *rest, bias=0, norm=0, sum=0, relu=0, epsilon=1e-5, **args):
+    rest = [r.astype(np.float64) for r in rest]
+    added = rest.pop() if sum else 0
+    y = _conv(x.astype(np.float64), w.astype(np.float64), rest.pop(0) if bias else None, **args)
+    shape = (-1,) if args.get("order", "").upper() == "NHWC" else (-1, *[1] * (y.ndim - 2))
+    if norm:
+        scale, shift, mean, var = (v.reshape(shape) for v in rest)
+        y = (y - mean) / np.sqrt(var + epsilon) * scale + shift
+    y = y + added
+    return (np.maximum(y, 0) if relu else y).astype(x.dtype)
+
+
+#: image, channels, filters, arguments: one product, short convolutions, unfolding, own filters
+FOLLOWED = [
+    ((6, 7), 4, 9, {"kernel": 1}),
+    ((1, 1), 4, 9, {"kernel": 1}),
+    ((12, 12), 32, 33, {"kernel": 3, "pad": 1}),
+    ((9, 8), 3, 10, {"kernel": 3, "stride": 2, "pad": 1}),
+    ((7, 7), 4, 4, {"kernel": 3, "pad": 1, "group": 4}),
+    ((6, 6), 6, 4, {"kernel": 3, "group": 2}),
+    ((7,), 3, 4, {"kernels": [3]}),
+]
+
+
+def _followed_samples(rng):
+    flags = list(itertools.product((0, 1), repeat=4))
+    for index, (image, channels, filters, args) in enumerate(FOLLOWED):
+        for last in (False, True):
+            order = {"order": "NHWC"} if last else {}
+            for bias, norm, added, relu in flags[index % 2 :: 3]:
+                dtype = "float64" if bias and relu and index < 2 else "float32"
+                x, w, b = _operands(rng, image, channels, filters, args, last, 2, dtype)
+                more = [b] if bias else []
+                if norm:
+                    more += [rng.uniform(0.5, 2, filters).astype(dtype) for _ in range(4)]
+                if added:
+                    y = _conv(x, w, **args, **order)
+                    more.append(rng.uniform(-1, 1, y.shape).astype(dtype))
+                said = {"bias": bias, "norm": norm, "sum": added, "relu": relu}
+                chosen = {name: 1 for name, on in said.items() if on}
+                if norm and index % 2:
+                    chosen["epsilon"] = 0.25
+                yield Sample([x, w, *more], {**args, **order, **chosen})
+
+
+FUSED_ERRORS = [
+    Bad([X, W, B], ArityError, "expected the inputs X, filter; found 3", K),
+    Bad([X, W], ArityError, "expected the inputs X, filter, bias; found 2", {**K, "bias": 1}),
+    Bad([X, W, DY[:, :1]], ShapeError, "needs Y's", {**K, "sum": 1}),
+    Bad([X, W, np.ones(3, "f")], ShapeError, "needs one a filter", {**K, "bias": 1}),
+    Bad([X, W.astype("f8")], DTypeError, "one type", K),
+    Bad([X, W], ArgumentError, "kernel", {}),
+]
+
 CASES = [
     Case("Conv", _conv, _samples, ERRORS, **TOLERANCE),
     Case("ConvGradient", _conv_gradient, _gradient_samples, GRADIENT_ERRORS, **TOLERANCE),
@@ -475,6 +533,7 @@ CASES = [
         )
         for rank in (1, 2, 3)
     ),
+    Case("FusedConv", _followed, _followed_samples, FUSED_ERRORS, **TOLERANCE),
     Case("ConvTranspose", _conv_transpose, _transposed_samples, TRANSPOSED_ERRORS, **TOLERANCE),
     Case(
         "ConvTransposeGradient",

@@ -40,11 +40,12 @@ def _filter_parts(shape: Dims, last: bool) -> tuple[int | None, int | None, Dims
     return (shape[0], shape[-1], shape[1:-1]) if last else (shape[0], shape[1], shape[2:])
 
 
-def _differ(a: int | None, b: int | None) -> bool:
+def differ(a: int | None, b: int | None) -> bool:
+    """Whether two sizes are known and not equal."""
     return None not in (a, b) and a != b
 
 
-def _result_shape(x: Dims | None, w: Dims | None, args: Args) -> Dims | None:
+def result_shape(x: Dims | None, w: Dims | None, args: Args) -> Dims | None:
     """The shape of Y, with None where it is not known; errors for whatever does not fit."""
     last = channels_last(args)
     if args.global_pooling:
@@ -62,7 +63,7 @@ def _result_shape(x: Dims | None, w: Dims | None, args: Args) -> Dims | None:
             f"X {shape_text(x)} and filter {shape_text(w)} must have the same number of dimensions"
         )
     filters, per_group, kernel = _filter_parts(w, last)
-    if any(map(_differ, kernel, window.kernel)):
+    if any(map(differ, kernel, window.kernel)):
         raise ShapeError(
             f"the filter is {shape_text(w)}, which makes a kernel of {shape_text(kernel)}; "
             f"the arguments say {shape_text(window.kernel)}"
@@ -74,7 +75,7 @@ def _result_shape(x: Dims | None, w: Dims | None, args: Args) -> Dims | None:
 def _check_groups(
     channels: int | None, per_group: int | None, filters: int | None, groups: int
 ) -> None:
-    if per_group is not None and _differ(channels, per_group * groups):
+    if per_group is not None and differ(channels, per_group * groups):
         raise ShapeError(
             f"X has {channels} channel(s); the filter takes {per_group} in each of {groups} "
             f"group(s), {per_group * groups} together"
@@ -86,9 +87,9 @@ def _check_groups(
 def _infer_conv(query: Query) -> Sequence[TensorType]:
     dtype = _common_dtype(query)
     x, w = query.inputs[0].shape, query.inputs[1].shape
-    shape = _result_shape(x, w, query.args)
+    shape = result_shape(x, w, query.args)
     bias = query.inputs[2].shape if len(query.inputs) > 2 else None
-    if bias is not None and (len(bias) != 1 or (w is not None and _differ(bias[0], w[0]))):
+    if bias is not None and (len(bias) != 1 or (w is not None and differ(bias[0], w[0]))):
         needed = "?" if w is None else w[0]
         raise ShapeError(f"bias is {shape_text(bias)}, needs one element a filter: ({needed})")
     return [TensorType(dtype, shape)]
@@ -100,7 +101,8 @@ def _common_dtype(query: Query) -> DType | None:
     return require_same_dtype(query, *range(len(query.inputs)))
 
 
-def _correlation(x: Array, w: Array, args: Args) -> Correlation:
+def correlation_of(x: Array, w: Array, args: Args) -> Correlation:
+    """How X meets the filter, by the arguments."""
     last = channels_last(args)
     image = x.shape[1:-1] if last else x.shape[2:]
     return Correlation(
@@ -156,7 +158,7 @@ Y = [[[[12, 16]]]]
 def _launch_conv(call: Call) -> list[Launch]:
     x, w = call.inputs[:2]
     bias = call.inputs[2] if len(call.inputs) > 2 else None
-    use = _correlation(x, w, call.args)
+    use = correlation_of(x, w, call.args)
     return use.launch(call, x, w, bias, call.outputs[0], steady=call.steady(1))
 
 
@@ -175,7 +177,7 @@ def _check_outputs(query: Query) -> None:
 def _check_dy(found: Dims | None, expected: Dims | None) -> None:
     if found is None or expected is None:
         return
-    if len(expected) != len(found) or any(map(_differ, expected, found)):
+    if len(expected) != len(found) or any(map(differ, expected, found)):
         raise ShapeError(f"dY is {shape_text(found)}, needs the shape of Y, {shape_text(expected)}")
 
 
@@ -188,7 +190,7 @@ def _infer_conv_gradient(query: Query) -> Sequence[TensorType]:
     dtype = _common_dtype(query)
     x, w, dy = query.inputs
     _check_outputs(query)
-    _check_dy(dy.shape, _result_shape(x.shape, w.shape, query.args))
+    _check_dy(dy.shape, result_shape(x.shape, w.shape, query.args))
     filters = None if w.shape is None else w.shape[0]
     bias = [] if query.args.no_bias else [TensorType(dtype, (filters,))]
     return [w.with_dtype(dtype), *bias, x.with_dtype(dtype)][: query.outputs]
@@ -205,7 +207,7 @@ channels come last and there are three spatial axes, Caffe2 gives a wrong dX, an
 def _launch_conv_gradient(call: Call) -> list[Launch]:
     x, w, dy = call.inputs
     dw, *rest = call.outputs
-    correlation = _correlation(x, w, call.args)
+    correlation = correlation_of(x, w, call.args)
     launches = correlation.launch_filter_gradient(call, x, dy, dw)
     if not call.args.no_bias:
         launches += _launch_bias_gradient(call, dy, correlation.last, rest.pop(0))
@@ -315,12 +317,12 @@ def _transposed_shape(x: Dims | None, w: Dims | None, args: Args) -> Dims | None
             f"X {shape_text(x)} and filter {shape_text(w)} must have the same number of dimensions"
         )
     first, per_group, kernel = _filter_parts(w, last)
-    if any(map(_differ, kernel, transposed.window.kernel)):
+    if any(map(differ, kernel, transposed.window.kernel)):
         raise ShapeError(
             f"the filter is {shape_text(w)}, which makes a kernel of {shape_text(kernel)}; "
             f"the arguments say {shape_text(transposed.window.kernel)}"
         )
-    if _differ(first, channels):
+    if differ(first, channels):
         raise ShapeError(f"X has {channels} channel(s), the filter {shape_text(w)} takes {first}")
     if channels is not None and channels % args.group:
         raise ShapeError(f"{channels} channel(s) cannot be divided into {args.group} group(s)")
@@ -342,13 +344,13 @@ def _infer_transposed(query: Query) -> Sequence[TensorType]:
     shape = _transposed_shape(x, w, query.args)
     bias = query.inputs[2].shape if len(query.inputs) > 2 else None
     channels = _results(w, query.args)
-    if bias is not None and (len(bias) != 1 or _differ(bias[0], channels)):
+    if bias is not None and (len(bias) != 1 or differ(bias[0], channels)):
         needed = "?" if channels is None else channels
         raise ShapeError(f"bias is {shape_text(bias)}, needs one element a channel: ({needed})")
     return [TensorType(dtype, shape)]
 
 
-def _transposed_correlation(x: Array, w: Array, y: Array, args: Args) -> Correlation:
+def _transposedcorrelation_of(x: Array, w: Array, y: Array, args: Args) -> Correlation:
     """The convolution of Y with the filter that would give an X."""
     last = channels_last(args)
     image = y.shape[1:-1] if last else y.shape[2:]
@@ -396,7 +398,7 @@ def _launch_transposed(call: Call) -> list[Launch]:
     x, w = call.inputs[:2]
     bias = call.inputs[2] if len(call.inputs) > 2 else None
     y = call.outputs[0]
-    correlation = _transposed_correlation(x, w, y, call.args)
+    correlation = _transposedcorrelation_of(x, w, y, call.args)
     return correlation.launch_image_gradient(call, x, w, y, bias)
 
 
@@ -429,7 +431,7 @@ _transposed_gradient = operator(
 def _launch_transposed_gradient(call: Call) -> list[Launch]:
     x, w, dy = call.inputs
     dw, *rest = call.outputs
-    correlation = _transposed_correlation(x, w, dy, call.args)
+    correlation = _transposedcorrelation_of(x, w, dy, call.args)
     launches = correlation.launch_filter_gradient(call, dy, x, dw)
     if not call.args.no_bias:
         launches += _launch_bias_gradient(call, dy, correlation.last, rest.pop(0))
