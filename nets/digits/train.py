@@ -2,7 +2,7 @@
 
 data float (N, 1, 8, 8), pixels from 0 (background) to 255 (ink) -> prob float (N, 10). The digits
 are those of scikit-learn (1797 pictures of 8 x 8 pixels): 360 of them, chosen once by a fixed seed,
-are for testing only. Every run gives the same bits.
+are for testing only. Every run on one kind of CPU gives the same bits.
 
 `python nets/digits/train.py` writes everything else in this folder: digits.npz, three nets to train
 with (train_init_net, train_net, test_net), the trained init_net and predict_net, and a few test

@@ -194,3 +194,26 @@ def test_a_declared_output_that_stays_empty_is_left_out(cli, save):
     assert result.stdout.startswith("y: float32 (3)")
     assert "mask: " not in result.stdout
     assert "warning: output 'mask' holds nothing" in result.stderr
+
+
+def test_fused_nets_answer_alike_and_lose_nothing_that_is_asked_for(cli, tmp_path, save):
+    rng = np.random.default_rng(0)
+    net_ = net(
+        op("Conv", "x w", "c", kernel=3),
+        op("Relu", "c", "r"),
+        op("Conv", "r w", "y", kernel=3),
+        name="fused",
+        reads="x w",
+        gives="y",
+    )
+    save("predict_net.pb", net_)
+    save("init_net.pb", net(fill("w", rng.uniform(-1, 1, 9).tolist(), [1, 1, 3, 3]), name="init"))
+    np.save(tmp_path / "x.npy", rng.uniform(-1, 1, (1, 1, 8, 8)).astype(np.float32))
+    found = []
+    for options in ([], ["--no-optimize"], ["--output", "y", "--output", "c"]):
+        result = cli("run", tmp_path, "--input", tmp_path / "x.npy", "--json", *options)
+        assert result.exit_code == 0, result.stderr
+        found.append(json.loads(result.stdout)["outputs"])
+    assert np.allclose(found[0]["y"]["mean"], found[1]["y"]["mean"], rtol=1e-5)
+    assert found[2]["y"] == found[0]["y"]
+    assert found[2]["c"]["min"] < 0
