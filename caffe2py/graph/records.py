@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import abc
+import importlib
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from caffe2py.errors import UsageError
+from caffe2py.errors import UnsupportedError, UsageError
 from caffe2py.graph.reference import BlobReference
 from caffe2py.graph.scope import NameScope
+from caffe2py.proto.caffe2_pb2 import NetDef
 
 
 class RecordError(UsageError, AssertionError):
     """A net has a record already."""
+
+
+#: Where a schema is that makes records out of names.
+_SCHEMA = "caffe2.python.schema"
 
 
 class Records(abc.ABC):
@@ -28,6 +34,10 @@ class Records(abc.ABC):
     @abc.abstractmethod
     def Name(self) -> str:
         """The name of the net."""
+
+    @abc.abstractmethod
+    def Proto(self) -> NetDef:
+        """The net itself."""
 
     @abc.abstractmethod
     def AddExternalInput(self, *inputs: Any) -> Any:
@@ -89,6 +99,22 @@ class Records(abc.ABC):
         module = sys.modules[type(record).__module__]
         self._output_record = self._output_record + module.Struct((field_name, record))
 
+    def recover_input_record_by_prefix(self, prefix: str) -> None:
+        """Make the record of the inputs from those external inputs whose names begin with `prefix`.
+
+        The rest of each name says where the field stands: "a:b" is field b of a. Nothing happens
+        where there are none. UnsupportedError without a module caffe2.python.schema.
+        """
+        record = _from_names(self.Proto().external_input, prefix)
+        if record is not None:
+            self.set_input_record(record)
+
+    def recover_output_record_by_prefix(self, prefix: str) -> None:
+        """As recover_input_record_by_prefix, from the external outputs."""
+        record = _from_names(self.Proto().external_output, prefix)
+        if record is not None:
+            self.set_output_record(record)
+
     def copy_records(self, source: Records, renamed: Mapping[str, str]) -> None:
         """Take the records of a net that this one is a copy of, with other names for blobs."""
         self._input_record = _renamed(source._input_record, renamed)
@@ -120,6 +146,21 @@ def _renamed(record: Any, renamed: Mapping[str, str]) -> Any:
         return record
     module = sys.modules[type(record).__module__]
     return module.from_blob_list(record, _references(renamed.get(n, n) for n in blobs))
+
+
+def _from_names(names: Iterable[str], prefix: str) -> Any:
+    """The record of the blobs whose names begin so; None if there are none."""
+    blobs = [name for name in names if name.startswith(prefix)]
+    if not blobs:
+        return None
+    try:
+        schema = importlib.import_module(_SCHEMA)
+    except ImportError:
+        raise UnsupportedError(
+            f"records are made by a schema, and there is no module {_SCHEMA}"
+        ) from None
+    columns = [name.removeprefix(prefix) for name in blobs]
+    return schema.from_column_list(columns, col_blobs=_references(blobs))
 
 
 def _references(names: Iterable[str]) -> list[BlobReference]:

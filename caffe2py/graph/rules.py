@@ -18,7 +18,7 @@ from caffe2py.graph.early import checks_early
 from caffe2py.graph.reference import BlobReference
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.gradient import Gradient, GradientRef, GradientSlice, NamesBlobs
-from caffe2py.registry.operator import Operator, lookup, registered, verify
+from caffe2py.registry.operator import Operator, lookup, provide, registered, verify
 
 #: `(op, output gradients) -> backward operators, input gradients`, written by a user.
 Maker = Callable[[OperatorDef, list[Any]], Any]
@@ -71,6 +71,9 @@ def gradient_of(op: OperatorDef, output_grads: Sequence[GradientRef]) -> Gradien
         if maker is None:
             raise
     return _read(op, maker(op, list(output_grads)))
+
+
+provide("gradient of operators", lambda: gradient_of)
 
 
 def _check(op: OperatorDef) -> None:

@@ -17,6 +17,7 @@ from caffe2py.kernels.image import (
     launch_gather_pixels,
     launch_scatter_pixels,
 )
+from caffe2py.kernels.resize import nearest_places
 from caffe2py.kernels.window import WINDOW_ARGS, channels_last
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import (
@@ -373,12 +374,6 @@ def _infer_resize(query: Query) -> Sequence[TensorType]:
     return [_image_type(query, 0, tuple(sizes))]
 
 
-def _nearest(size: int, scale: np.float32, count: int) -> Array:
-    """For each place of a resized axis the element that it shows."""
-    at = np.arange(count, dtype=np.float32) / scale
-    return np.minimum(at.astype(np.int64), max(size - 1, 0))
-
-
 def _from_input(index: int) -> dict[str, Any]:
     """A dynamic implementation where the scales are an input."""
     return {
@@ -412,7 +407,7 @@ def _resize_tables(
 ) -> tuple[Array, Array]:
     given = call.inputs[index] if len(call.inputs) > index else None
     height, width = _scales(call.args, given)
-    return _nearest(x[0], height, y[0]), _nearest(x[1], width, y[1])
+    return nearest_places(x[0], height, y[0]), nearest_places(x[1], width, y[1])
 
 
 @_resize.cpu_dynamic(**_from_input(1))

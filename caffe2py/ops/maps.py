@@ -76,6 +76,7 @@ create = operator(
     gradient=_NONE,
     key_dtype=Arg(int, TensorProto.INT32, "DataType of the keys: INT32 or INT64"),
     value_dtype=Arg(int, TensorProto.INT32, "DataType of the values: INT32 or INT64"),
+    valued_dtype=Arg(int, None, "not read: Caffe2's reservoir layer misspells value_dtype so"),
     doc="Makes an empty map.",
     example="""
     key_dtype = INT64

@@ -1,8 +1,11 @@
-"""Pooling: maximum and mean over sliding windows."""
+"""Pooling: maximum, mean and norm over sliding windows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from caffe2py.errors import ArgumentError, ShapeError
 from caffe2py.kernels.elementwise import FLOATS
@@ -15,6 +18,7 @@ from caffe2py.kernels.window import (
     join_image,
     split_image,
 )
+from caffe2py.kernels.window_pool import WindowPool
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import (
     Query,
@@ -190,3 +194,136 @@ for _forward, _backward in _register(
 ):
     _forward.cpu(_launch_average)
     _backward.cpu(_launch_average_gradient)
+
+
+# ---------------------------------------------------------------- norms
+
+
+def _window_pool(shape: Shape, args: Args) -> WindowPool:
+    return WindowPool(_window(args, len(shape) - 2), shape, last=channels_last(args))
+
+
+def _check_power(query: Query) -> None:
+    if query.args.p == 0 or not math.isfinite(query.args.p):
+        raise ArgumentError(f"p must be finite and not 0, found {query.args.p}")
+
+
+def _infer_norm(query: Query) -> Sequence[TensorType]:
+    _check_power(query)
+    return _infer(query)
+
+
+def _infer_norm_gradient(query: Query) -> Sequence[TensorType]:
+    _check_power(query)
+    return _infer_gradient(query)
+
+
+NORM_ARGS = {**WINDOW_ARGS, "p": Arg(float, 2.0, "the norm's power")}
+
+norm = operator(
+    "LpPool",
+    "X -> Y",
+    infer=_infer_norm,
+    gradient="LpPoolGradient(X, Y, dY) -> dX",
+    doc="""
+    Y[o] = (sum of |X| ** p over the window at o) ** (1 / p), for each image and channel; 1 to 3
+    spatial axes.
+
+    Padding counts as 0; pads must be smaller than the kernel. Any p but 0 and infinity will do.
+    """,
+    example="""
+    X = [[[3, 4, 0, 1]]]; kernels = [2], strides = [2]
+    Y = [[[5, 1]]]
+    """,
+    arguments=NORM_ARGS,
+)
+
+
+@norm.cpu
+def _launch_norm(call: Call) -> Launch:
+    x = call.inputs[0]
+    return _window_pool(x.shape, call.args).launch_norms(x, call.args.p, call.outputs[0])
+
+
+norm_gradient = operator(
+    "LpPoolGradient",
+    "X, Y, dY -> dX",
+    infer=_infer_norm_gradient,
+    doc="""
+    DX[i] = sum of dY[o] * sign(X[i]) * (|X[i]| / Y[o]) ** (p - 1) over the windows o around i, 0
+    where X[i] is 0. (Caffe2 gives NaN there for p < 2, and where all of a window is 0.)
+    """,
+    arguments=NORM_ARGS,
+)
+
+
+@norm_gradient.cpu
+def _launch_norm_gradient(call: Call) -> Launch:
+    x, y, dy = call.inputs
+    pool = _window_pool(x.shape, call.args)
+    return pool.launch_norms_gradient(x, y, dy, call.args.p, call.outputs[0])
+
+
+# ---------------------------------------------------------------- maximum and where it is
+
+
+def _infer_indexed(query: Query) -> Sequence[TensorType]:
+    (y,) = _infer(query)
+    return [y, TensorType(np.dtype(np.int32), y.shape)]
+
+
+def _infer_indexed_gradient(query: Query) -> Sequence[TensorType]:
+    for index in (0, 1):
+        require_dtype(query, index, *FLOATS)
+    dtype = require_same_dtype(query, 0, 1)
+    require_dtype(query, 2, "int32")
+    found = require_same_shape(query, 1, 2)
+    shape = query.inputs[0].shape
+    if shape is not None:
+        _require_pooled(_pooled(shape, query.args), found)
+    return [TensorType(dtype, shape)]
+
+
+indexed = operator(
+    "MaxPoolWithIndex",
+    "X -> Y, Index",
+    infer=_infer_indexed,
+    gradient="MaxPoolWithIndexGradient(X.shape, dY, Index) -> dX",
+    doc="""
+    Y[o] = max of X over the window at o, as MaxPool has it; Index[o] (int32) = the place of the
+    first largest element in its plane, row * width + column.
+
+    A NaN counts as largest. A window wholly outside of the image gives 0 and -1. Images have 1 to 3
+    spatial axes and either order. (Caffe2 has no such operator on the CPU.)
+    """,
+    example="""
+    X = [[[1, 3, 2, 0]]]; kernels = [2], strides = [2]
+    Y = [[[3, 2]]], Index = [[[1, 2]]]
+    """,
+    arguments=WINDOW_ARGS,
+)
+
+
+@indexed.cpu
+def _launch_indexed(call: Call) -> Launch:
+    x = call.inputs[0]
+    return _window_pool(x.shape, call.args).launch_largest(x, *call.outputs)
+
+
+indexed_gradient = operator(
+    "MaxPoolWithIndexGradient",
+    "X, dY, Index -> dX",
+    infer=_infer_indexed_gradient,
+    doc="""
+    DX = dY at the places that Index names, added where several windows have one, 0 elsewhere. Only
+    the shape of X is read. Raises ValueRangeError for a place outside of the plane.
+    """,
+    arguments=WINDOW_ARGS,
+)
+
+
+@indexed_gradient.cpu
+def _launch_indexed_gradient(call: Call) -> Launch:
+    x, dy, places = call.inputs
+    pool = _window_pool(x.shape, call.args)
+    return pool.launch_largest_gradient(dy, places, call.outputs[0])

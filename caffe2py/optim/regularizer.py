@@ -95,7 +95,7 @@ def _norm(net: Net, param: Any, p: int, factor: float, blob: Any) -> Any:
 
 
 def _trimmed(net: Net, param: Any, k: int, factor: float, blob: Any) -> Any:
-    """factor * the sum of all but the k largest absolute values, in the blob."""
+    """factor * the sum of all but each row's k largest absolute values, in the blob."""
     absolute = net.Abs([param], [net.NextScopedBlob("abs")])
     total = net.SumElements([absolute], [net.NextScopedBlob("sum_abs")], average=False)
     names = [net.NextScopedBlob(name) for name in ("topk", "id", "flat_id")]
@@ -136,34 +136,42 @@ class L2Norm(Regularizer):
 class ElasticNet(Regularizer):
     """l1 * sum |w| + l2 * sum w^2."""
 
+    _suffix = "_elastic_net_regularization"
+
     def __init__(self, l1: float, l2: float) -> None:
         self.l1 = l1
         self.l2 = l2
 
     def _run_on_loss(self, net: Net, param_init_net: Net, param: Any, grad: Any = None) -> Any:
-        total = net.NextScopedBlob(param + "_elastic_net_regularization")
-        second = _norm(net, param, 2, self.l2, net.NextScopedBlob(param + "_l2_blob"))
-        first = self._first(net, param, net.NextScopedBlob(param + "_l1_blob"))
+        names = (param + suffix for suffix in (self._suffix, "_l2_blob", "_l1_blob"))
+        total, second, first = map(net.NextScopedBlob, names)
+        self._terms(net, param, first, second)
         net.Add([first, second], [total])
         return total
 
-    def _first(self, net: Net, param: Any, blob: Any) -> Any:
-        return _norm(net, param, 1, self.l1, blob)
+    def _terms(self, net: Net, param: Any, first: Any, second: Any) -> None:
+        net.LpNorm([param], [second], p=2)
+        net.LpNorm([param], [first], p=1)
+        net.Scale([second], [second], scale=self.l2)
+        net.Scale([first], [first], scale=self.l1)
 
 
 class ElasticNetL1NormTrimmed(ElasticNet):
-    """As ElasticNet; the k largest absolute values are left out of the first sum."""
+    """As ElasticNet; each row's k largest absolute values are left out of the first sum."""
+
+    _suffix = "_elastic_net_l1_trimmed_regularization"
 
     def __init__(self, l1: float, l2: float, k: int) -> None:
         super().__init__(l1, l2)
         self.k = k
 
-    def _first(self, net: Net, param: Any, blob: Any) -> Any:
-        return _trimmed(net, param, self.k, self.l1, blob)
+    def _terms(self, net: Net, param: Any, first: Any, second: Any) -> None:
+        _norm(net, param, 2, self.l2, second)
+        _trimmed(net, param, self.k, self.l1, first)
 
 
 class L1NormTrimmed(Regularizer):
-    """reg_lambda * sum |w| without the k largest |w| (the trimmed lasso, arXiv:1708.04527)."""
+    """reg_lambda * sum |w| without each row's k largest (the trimmed lasso, arXiv:1708.04527)."""
 
     def __init__(self, reg_lambda: float, k: int) -> None:
         _require(reg_lambda >= 0, f"reg_lambda must not be negative, found {reg_lambda}")

@@ -22,6 +22,17 @@ class Mutex:
         self._lock.release()
 
 
+class Element:
+    """Base of objects that may be elements of a tensor, like strings."""
+
+    __slots__ = ()
+
+    @property
+    def lost(self) -> bool:
+        """Whether it comes from a file that does not hold its contents."""
+        return False
+
+
 class TypedMap(dict[int, int]):
     """A map from integers to integers that knows the element types of its keys and values."""
 

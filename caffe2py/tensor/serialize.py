@@ -1,7 +1,8 @@
 """Tensors and blobs as messages: typed, raw, and cut into chunks; and back.
 
 A chunk is a TensorProto with the whole shape and one run of the elements, which its `segment`
-names. A blob is one BlobProto, or one for each chunk.
+names. A blob is one BlobProto, or one for each chunk. Elements that are objects (whole records) are
+serialized BlobProtos, in a tensor of the type UNDEFINED.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from caffe2py.errors import BlobTypeError, Error, ModelFormatError, UnsupportedError
 from caffe2py.proto.caffe2_pb2 import PROTO_CPU, BlobProto, TensorProto, TensorProtos
+from caffe2py.tensor.objects import Element, Mutex
 from caffe2py.tensor.tensor import Array, as_tensor_array, empty
 from caffe2py.tensor.types import (
     DTYPE_OF,
@@ -39,6 +41,7 @@ _FIELDS: dict[int, str] = {
     TensorProto.INT64: "int64_data",
     TensorProto.STRING: "string_data",
     TensorProto.BYTE: "byte_data",
+    TensorProto.UNDEFINED: "string_data",
 }
 
 #: Types whose values may also be bytes, as memory holds them.
@@ -69,7 +72,7 @@ def tensor_from_proto(proto: TensorProto) -> Array:
     of the message; ShapeError and MemoryBudgetError for impossible dimensions.
     """
     try:
-        dtype, shape = dtype_from_number(proto.data_type), tuple(proto.dims)
+        dtype, shape = _dtype(proto), tuple(proto.dims)
         begin, end = _segment(proto, checked_numel(shape, dtype.itemsize))
         if (begin, end) != (0, math.prod(shape)):
             raise ModelFormatError(
@@ -131,7 +134,7 @@ def put_chunk(array: Array | None, proto: TensorProto) -> Array:
     Raises ModelFormatError if `array` has another type or shape, otherwise as tensor_from_proto.
     """
     try:
-        dtype, shape = dtype_from_number(proto.data_type), tuple(proto.dims)
+        dtype, shape = _dtype(proto), tuple(proto.dims)
         begin, end = _segment(proto, checked_numel(shape, dtype.itemsize))
         values = _values(proto, dtype, end - begin)
         if array is None:
@@ -170,6 +173,17 @@ def register_blob(
     kind = _Kind(pack, unpack)
     _by_class[class_] = kind
     _by_name.update(dict.fromkeys(names, kind))
+
+
+_MUTEX = "std::unique_ptr<std::mutex>"
+
+
+def _name_mutex(value: Mutex, proto: BlobProto) -> None:
+    """Nothing of a mutex needs to be saved."""
+    proto.type, proto.content = _MUTEX, b""
+
+
+register_blob(Mutex, [_MUTEX], _name_mutex, lambda proto: Mutex())
 
 
 def tensors_from_content(proto: BlobProto) -> list[Array]:
@@ -241,7 +255,7 @@ def blob_from_proto(proto: BlobProto, before: Any = None) -> Any:
     tensor = proto.tensor
     if not tensor.HasField("segment"):
         return tensor_from_proto(tensor)
-    whole = (DTYPE_OF.get(tensor.data_type), tuple(tensor.dims))
+    whole = (DTYPE_OF.get(tensor.data_type, STRING), tuple(tensor.dims))
     fits = isinstance(before, np.ndarray) and (before.dtype, before.shape) == whole
     return put_chunk(before if fits else None, tensor)
 
@@ -253,8 +267,16 @@ def _label(proto: TensorProto) -> str:
     return f"tensor '{proto.name}'" if proto.name else "tensor"
 
 
+def _dtype(proto: TensorProto) -> DType:
+    if proto.data_type == TensorProto.UNDEFINED:
+        return STRING
+    return dtype_from_number(proto.data_type)
+
+
 def _header(array: Array, name: str | None) -> TensorProto:
     number = number_from_dtype(array.dtype)
+    if array.dtype == STRING and array.size and isinstance(array.flat[0], Element):
+        number = TensorProto.UNDEFINED
     return TensorProto(dims=array.shape, data_type=number, name=name)  # type: ignore[arg-type]
 
 
@@ -272,6 +294,8 @@ def _put(proto: TensorProto, flat: Array) -> None:
     """Write values into the field of their type."""
     if flat.dtype.kind == "f" and flat.dtype != np.float16:
         _put_packed(proto, flat)
+    elif proto.data_type == TensorProto.UNDEFINED:
+        proto.string_data.extend(serialize_blob("", element) for element in flat)
     elif flat.dtype == STRING:
         try:
             proto.string_data.extend(flat.tolist())
@@ -318,11 +342,19 @@ def _values(proto: TensorProto, dtype: DType, count: int) -> Array:
     _require_count(field, len(values), count)
     if dtype == STRING:
         out = empty((count,), STRING)
-        out[:] = list(values)
+        for k, element in enumerate(values):
+            out[k] = _object_from(element) if number == TensorProto.UNDEFINED else element
         return out
     if field != "int32_data":
         return np.fromiter(values, dtype, count)
     return _from_int32(np.fromiter(values, np.int32, count), dtype)
+
+
+def _object_from(data: bytes) -> Any:
+    proto = parse_blob(data)
+    if proto.type not in _by_name:
+        raise ModelFormatError(f"an element has the type '{proto.type}'; known: {[*_by_name]}")
+    return _by_name[proto.type].unpack(proto)
 
 
 def _from_int32(values: Array, dtype: DType) -> Array:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from caffe2py.errors import DTypeError, MemoryBudgetError
 from caffe2py.tensor.memory import memory_budget
+from caffe2py.tensor.objects import Element
 from caffe2py.tensor.types import (
     STRING,
     DType,
@@ -48,7 +49,8 @@ def empty(shape: Shape, dtype: DType) -> Array:
 def as_tensor_array(value: Any) -> Array:
     """`value` as a C-contiguous array of a supported dtype, strings as an object array of bytes.
 
-    Raises DTypeError when no tensor can hold it.
+    An object array may also hold Elements, which stay as they are. Raises DTypeError when no tensor
+    can hold it.
     """
     try:
         array = np.asarray(value)
@@ -68,12 +70,12 @@ def _as_bytes(array: Array) -> Array:
         item = array[index]
         if isinstance(item, str):
             item = item.encode()
-        if not isinstance(item, bytes):
+        if not isinstance(item, bytes | Element):
             raise DTypeError(
                 f"element {list(index)} is a {type(item).__name__}; an array of objects must hold "
                 "str or bytes"
             )
-        out[index] = bytes(item)
+        out[index] = item if isinstance(item, Element) else bytes(item)
     return out
 
 

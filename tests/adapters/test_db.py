@@ -112,10 +112,10 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     write(path)
     workspace = Workspace()
     workspace.feed("x", np.ones(3))
-    workspace.run_operator_once(op("CreateMutex", "", "m"))
-    with pytest.raises(RuntimeError, match="blob 'm' holds a Mutex"):
+    workspace.run_operator_once(op("CreateBlobsQueue", "", "q"))
+    with pytest.raises(RuntimeError, match="blob 'q' holds a BlobsQueue"):
         workspace.run_operator_once(
-            op("Save", "x m", "", db=str(path), db_type="minidb", absolute_path=1)
+            op("Save", "x q", "", db=str(path), db_type="minidb", absolute_path=1)
         )
     assert path.read_bytes() == FILE
     assert list(tmp_path.iterdir()) == [path]

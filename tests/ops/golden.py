@@ -28,7 +28,8 @@ class GoldenCase:
 
 def _strings(value: np.ndarray) -> np.ndarray:
     nested = np.array(json.loads(value.tobytes()), dtype=object)
-    return np.vectorize(lambda s: s.encode(), otypes=[object])(nested) if nested.size else nested
+    encode = np.vectorize(lambda s: s.encode(errors="surrogateescape"), otypes=[object])
+    return encode(nested) if nested.size else nested
 
 
 def load(family: str) -> Iterator[GoldenCase]:

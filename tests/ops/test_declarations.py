@@ -19,6 +19,8 @@ FACTS = json.loads(Path(__file__).with_name("declared.json").read_text())
 DIFFERENT: dict[tuple[str, str], str] = {
     ("IsMemberOf", "value"): "there is no default: nothing is found",
     ("DiagonalFill", "value"): "a number, where Caffe2 has its text",
+    ("MaxPoolWithIndexGradient", "inputs"): "Caffe2 does not say, and takes X, dY and Index",
+    ("MaxPoolWithIndexGradient", "outputs"): "Caffe2 does not say, and makes dX",
     ("Reciprocal", "onnx"): "ONNX has the same operator; Caffe2 did not say so",
     **{
         (op, arg): "float32's own limits"

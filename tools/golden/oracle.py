@@ -101,8 +101,12 @@ def generate_wire(oracle: str, target: Path) -> None:
 
 
 def generate_programs(oracle: str, target: Path) -> None:
-    """Writes programs.json and models.json: what the programs in tests/*/programs.py yield."""
-    for folder, answers in (("graph", "programs.json"), ("modeling", "models.json")):
+    """Writes what the programs in tests/*/programs.py yield."""
+    for folder, answers in (
+        ("graph", "programs.json"),
+        ("modeling", "models.json"),
+        ("optim", "optimizers.json"),
+    ):
         programs = target.parent / folder / "programs.py"
         arguments = (str(programs), str(target / answers))
         with tempfile.TemporaryDirectory() as name:

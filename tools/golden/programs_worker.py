@@ -18,6 +18,7 @@ from caffe2.python import (
     model_helper,
     optimizer,
     optimizer_context,
+    regularizer,
     scope,
     utils,
     workspace,
@@ -54,6 +55,7 @@ def run(program, text):
         optimizer_context=optimizer_context,
         parameter_info=parameter_info,
         parameter_sharing=parameter_sharing,
+        regularizer=regularizer,
     )
     return [text(value) for value in program(c2)]
 

@@ -72,8 +72,8 @@ def build_net(*descriptions):
 
 
 def feed(name, array):
-    if array.dtype.kind == "U":
-        texts = [text.encode("utf-8") for text in array.ravel()]
+    if array.dtype.kind in "UO":
+        texts = [text.encode("utf-8", "surrogateescape") for text in array.ravel()]
         array = np.array(texts, dtype=object).reshape(array.shape)
     workspace.FeedBlob(name, array)
 
@@ -89,8 +89,9 @@ def fetch(name):
     if not isinstance(value, np.ndarray):
         return None
     if value.dtype == object:
-        texts = [text.decode("utf-8") for text in value.ravel()]
-        return np.array(texts, dtype="U").reshape(value.shape)
+        # numpy's own strings lose zero bytes at their end
+        texts = [text.decode("utf-8", "surrogateescape") for text in value.ravel()]
+        return np.array(texts, dtype=object).reshape(value.shape)
     return value
 
 
@@ -127,7 +128,7 @@ def infer(net, inputs):
     """What shape inference says of each output."""
     shapes = {name: list(array.shape) for name, array in inputs.items()}
     types = {
-        name: DATA_TYPE["str" if array.dtype.kind == "U" else array.dtype.name]
+        name: DATA_TYPE["str" if array.dtype.kind in "UO" else array.dtype.name]
         for name, array in inputs.items()
     }
     message = caffe2_pb2.TensorShapes()
@@ -234,7 +235,7 @@ def store(answers, key, result, case):
     answers[key + "/net"] = np.frombuffer(result["net"], dtype=np.uint8)
     for part, side in (("inputs", "in"), ("outputs", "out")):
         for name, array in result.get(part, {}).items():
-            if array.dtype.kind == "U":
+            if array.dtype.kind in "UO":
                 answers[f"{key}/{side}_str/{name}"] = as_bytes(json.dumps(array.tolist()))
             else:
                 answers[f"{key}/{side}/{name}"] = array

@@ -13,9 +13,9 @@ from caffe2py.registry.held import held, tensor_of, tensor_or_none
 from caffe2py.registry.infer import Query, fixed
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
-from caffe2py.tensor.objects import Mutex, TypedMap
+from caffe2py.tensor.objects import Element, Mutex, TypedMap
 from caffe2py.tensor.tensor import Array
-from caffe2py.tensor.types import UNKNOWN, TensorType
+from caffe2py.tensor.types import STRING, UNKNOWN, TensorType
 
 _INT32, _INT64 = np.dtype(np.int32), np.dtype(np.int64)
 _COLLECT = Arg(int, -1, "how many are kept")
@@ -197,13 +197,21 @@ def _infer_last(query: Query) -> Sequence[TensorType]:
 def _existing(call: Call, index: int, data: Array) -> Array:
     """The rows kept so far, of the type and dimensions of the new ones; none at first."""
     array = tensor_or_none(call, index)
-    if array is None or array.size == 0:
+    if array is None or array.size == 0 or _lost(array):
         return data[:0]
     if array.dtype != data.dtype:
         raise DTypeError(f"{TensorType.of(data)} cannot be kept beside {TensorType.of(array)}")
     if array.ndim != data.ndim or array.shape[1:] != data.shape[1:]:
         raise ShapeError(f"{TensorType.of(data)} cannot be kept beside {TensorType.of(array)}")
     return np.array(array)
+
+
+def _lost(array: Array | None) -> bool:
+    """Whether these are records that were saved and restored without their contents."""
+    if array is None or array.dtype != STRING or not array.size:
+        return False
+    first = array.reshape(-1)[0]
+    return isinstance(first, Element) and first.lost
 
 
 def _number(call: Call, index: int, low: int, high: int) -> int:
@@ -257,6 +265,8 @@ def _keep_last(call: Call) -> None:
     ring = _existing(call, 0, data)
     at = _number(call, 1, 0, room)
     visited = None if call.output_count < 3 else _number(call, 4, 0, 2**63 - len(data))
+    if _lost(tensor_or_none(call, 0)):
+        at, visited = 0, None if visited is None else 0
     if len(data) > room:
         ring, at = data[len(data) - room :], 0
     elif len(data):
@@ -311,6 +321,10 @@ def sample_rows(call: Call) -> None:
         rows = list(_existing(call, 0, data))
         visited = _number(call, 1, 0, 2**63 - len(data))
         objects = _Objects(call, len(data)) if call.input_count == 7 else None
+        if _lost(tensor_or_none(call, 0)):
+            visited = 0
+            if objects is not None:
+                objects.forget()
         for k in range(len(data)):
             if objects is not None and objects.known(k):
                 continue
@@ -342,6 +356,10 @@ class _Objects:
         self._map = held(call, 5, TypedMap, "CreateMap")
         places = tensor_or_none(call, 6)
         self._at = [] if places is None else places.reshape(-1).tolist()
+
+    def forget(self) -> None:
+        self._map.clear()
+        self._at.clear()
 
     def known(self, k: int) -> bool:
         return int(self._ids[k]) in self._map

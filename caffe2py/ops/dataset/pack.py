@@ -4,25 +4,49 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe2py.errors import ArityError, DTypeError, ShapeError, ValueRangeError
+from caffe2py.errors import (
+    ArityError,
+    DTypeError,
+    ShapeError,
+    ValueRangeError,
+)
 from caffe2py.ops.dataset.cursor import FIELDS, NONE
 from caffe2py.ops.dataset.read import arrays_from
 from caffe2py.ops.dataset.tree import Tree, require_fields
+from caffe2py.proto.caffe2_pb2 import BlobProto
 from caffe2py.registry.context import Call
 from caffe2py.registry.held import tensor_of
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.objects import Element
+from caffe2py.tensor.serialize import register_blob
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, TensorType
 
 
-class Records:
-    """Records: for each of them its part of each field."""
+class Records(Element):
+    """Records: for each of them its part of each field; None where they were not saved."""
 
     __slots__ = ("rows",)
 
-    def __init__(self, rows: list[tuple[Array, ...]]) -> None:
+    def __init__(self, rows: list[tuple[Array, ...]] | None) -> None:
         self.rows = rows
+
+    @property
+    def lost(self) -> bool:
+        """Whether they were not saved."""
+        return self.rows is None
+
+
+_TYPE_NAME = "std::shared_ptr<std::vector<TensorCPU>>"
+
+
+def _name_records(value: Records, proto: BlobProto) -> None:
+    """Contents of records are not saved: what collects them begins anew."""
+    proto.type, proto.content = _TYPE_NAME, b""
+
+
+register_blob(Records, [_TYPE_NAME], _name_records, lambda proto: Records(None))
 
 
 pack = operator(
@@ -35,7 +59,8 @@ pack = operator(
     },
     doc="""
     tensor[i] = record i, with its part of each field, as one element. Such tensors can be gathered,
-    joined and put into queues; UnPackRecords takes them apart. Errors as CheckDatasetConsistency.
+    joined and put into queues; UnPackRecords takes them apart. When such a tensor is saved the
+    contents of its records are not. Errors as CheckDatasetConsistency.
     """,
     example="""
     fields = ["a:lengths", "a:values"] with [2, 0, 1]; [5, 6, 7]
@@ -109,6 +134,10 @@ def _rows(call: Call, element: object) -> list[tuple[Array, ...]]:
         raise DTypeError(
             f"input 0 '{call.input_blob(0)}': expected what PackRecords makes, found elements of "
             f"type {type(element).__name__}"
+        )
+    if element.rows is None:
+        raise ValueRangeError(
+            f"input 0 '{call.input_blob(0)}': records lose their contents when they are saved"
         )
     return element.rows
 

@@ -1,5 +1,5 @@
 """Operators of detectors: boxes, proposals, regions, keypoints."""
 
-from caffe2py.ops.detection import boxes, proposals, pyramid
+from caffe2py.ops.detection import boxes, heads, proposals, pyramid, sample
 
-__all__ = ["boxes", "proposals", "pyramid"]
+__all__ = ["boxes", "heads", "proposals", "pyramid", "sample"]

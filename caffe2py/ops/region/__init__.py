@@ -1,5 +1,5 @@
 """Regions of images, pooled."""
 
-from caffe2py.ops.region import align, pool, rotated
+from caffe2py.ops.region import align, cover, pool, rotated
 
-__all__ = ["align", "pool", "rotated"]
+__all__ = ["align", "cover", "pool", "rotated"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from caffe2py.errors import ArgumentError, ShapeError
+from caffe2py.errors import ArgumentError, ShapeError, UnsupportedError
 from caffe2py.kernels.convert import launch_convert
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.elementwise import FLOATS
@@ -274,3 +274,15 @@ def _launch_tt(call: Call) -> list[Launch]:
     ones[...] = 1
     launches.append(launch_copy(last, y))
     return [*launches, *launch_product(call, ones, bias.reshape(1, width), y, add=True)]
+
+
+_tt_gradient = operator(
+    "TTLinearGradient",
+    "inputs* -> outputs*",
+    doc="A name that Caffe2 reserved for the gradient of TT: no run of it succeeds, there or here.",
+)
+
+
+@_tt_gradient.cpu_dynamic(takes_nothing=True)
+def _refuse(call: Call) -> None:
+    raise UnsupportedError("TT has no gradient in Caffe2, and this operator computes nothing")

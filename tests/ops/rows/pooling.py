@@ -1,8 +1,15 @@
-"""Rows: maximum and mean over sliding windows."""
+"""Rows: maximum, mean and norm over sliding windows."""
 
 import numpy as np
 
-from caffe2py.errors import ArgumentError, ArityError, DTypeError, InplaceError, ShapeError
+from caffe2py.errors import (
+    ArgumentError,
+    ArityError,
+    DTypeError,
+    InplaceError,
+    ShapeError,
+    ValueRangeError,
+)
 from caffe2py.testing import Bad, Case, Sample
 
 # ---------------------------------------------------------------- the reference, window by window
@@ -254,7 +261,122 @@ def _rows(name, reduce, share, extra):
         yield Case(f"{name}{suffix}Gradient", reference, gradients, bad=_bad_gradients())
 
 
+# ---------------------------------------------------------------- norms
+
+
+def _norm(part, size, args):
+    p = args.get("p", 2.0)
+    return (np.abs(part.astype(np.float64)) ** p).sum(axis=_spatial(part)) ** (1 / p)
+
+
+def _to_norm(x, y, dy, size, args):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.sign(x) * np.abs(x.astype(np.float64) / y) ** (args.get("p", 2.0) - 1)
+    return np.where(x == 0, 0, dy * share)
+
+
+POWERS = ({}, {"p": 1.0}, {"p": 3.5}, {"p": -1.0})
+
+
+def _nonzero(rng):
+    """Elements of 0 have no slope for small powers."""
+    for sample in _images((1, 2, 3), POWERS)(rng):
+        x = sample.inputs[0]
+        yield Sample([np.where(abs(x) < 0.5, x.dtype.type(0.5), x)], sample.args)
+
+
+def _norm_gradients(rng):
+    forward = _pooled(_norm)
+    for number, sample in enumerate(_nonzero(rng)):
+        x = sample.inputs[0]
+        if number % 2 and sample.args.get("p", 2.0) >= 1:
+            x = np.where(abs(x) < 8, x.dtype.type(0), x)
+        dy = rng.uniform(-1, 1, forward(x, **sample.args).shape).astype(x.dtype)
+        yield Sample([x, forward(x, **sample.args), dy], sample.args)
+
+
+POWER_BAD = {0.0: "p must be finite and not 0", float("inf"): "p must be finite"}
+
+
+def _bad_powers(inputs):
+    return [Bad(inputs, ArgumentError, m, {"kernel": 2, "p": p}) for p, m in POWER_BAD.items()]
+
+
+# ---------------------------------------------------------------- places of the maximum
+
+
+def _places(x, **args):
+    first = _first(x, args)
+    numbers = np.arange(np.prod(first.shape[2:])).reshape(first.shape[2:])
+    windows, out = _windows(first.shape[2:], args)
+    found = np.full(first.shape[:2] + out, -1, np.int32)
+    for at, inside, _ in windows:
+        part, there = first[(..., *inside)], numbers[inside].reshape(-1)
+        if there.size:
+            flat = part.reshape(*first.shape[:2], there.size)
+            found[(..., *at)] = there[flat.argmax(axis=2)]
+    return _pooled(_largest)(x, **args), _back(found, args)
+
+
+def _at_places(x, dy, index, **args):
+    dy, index = _first(dy, args), _first(index, args)
+    shape = _first(x, args).shape
+    dx = np.zeros((*shape[:2], int(np.prod(shape[2:])) + 1))  # the last one is for -1
+    for n, c in np.ndindex(*shape[:2]):
+        np.add.at(dx[n, c], index[n, c].reshape(-1), dy[n, c].reshape(-1))
+    return _back(dx[..., :-1].reshape(shape).astype(x.dtype), args)
+
+
+def _with_places(rng):
+    for sample in _images((1, 2, 3))(rng):
+        yield Sample(sample.inputs, sample.args, 2)
+    twice = np.array([1, 2, 2, np.nan, 5, np.nan], np.float32).reshape(1, 1, 6)
+    yield Sample([twice], {"kernels": [3]}, 2, gradient=False)
+
+
+def _place_gradients(rng):
+    for sample in _with_places(rng):
+        y, index = _places(*sample.inputs, **sample.args)
+        dy = rng.uniform(-1, 1, y.shape).astype(y.dtype)
+        yield Sample([*sample.inputs, dy, index], sample.args)
+
+
+Y = X[:, :, :4, :4]
+INDEX = Y.astype(np.int32)
+K = {"kernel": 2}
+INDEXED_BAD = [
+    *(Bad(b.inputs, b.error, b.match, b.args, 2, b.same) for b in _bad_images()),
+    Bad([X], ArityError, "expected 2 output", K),
+]
+INDEX_GRADIENT_BAD = [
+    *_bad_windows([X, Y, INDEX]),
+    Bad([X, Y, 25 * INDEX], ValueRangeError, "a place is 25, expected below 25", K),
+    Bad([X, X, X.astype(np.int32)], ShapeError, "pooling X gives", K),
+    Bad([X, Y, INDEX[..., :3]], ShapeError, "'dY' is .* 'Index' is", K),
+    Bad([X, Y, Y], DTypeError, "supported: int32", K),
+    Bad([X, Y.astype(np.float64), INDEX], DTypeError, "must have one type", K),
+    Bad([X, Y], ArityError, "expected 3", K),
+]
+
 CASES = [
     *_rows("MaxPool", _largest, _to_largest, ({},)),
     *_rows("AveragePool", _mean, _to_all, ({}, {"count_include_pad": True})),
+    Case(
+        "LpPool",
+        _pooled(_norm),
+        _nonzero,
+        [*_bad_images(), *_bad_powers([X])],
+        tolerance=1e-5,
+        tolerance_reason="powers and roots of sums",
+    ),
+    Case(
+        "LpPoolGradient",
+        _pooled_gradient(_to_norm),
+        _norm_gradients,
+        [*_bad_gradients(), *_bad_powers([X, Y, Y])],
+        tolerance=1e-5,
+        tolerance_reason="sums of powers",
+    ),
+    Case("MaxPoolWithIndex", _places, _with_places, INDEXED_BAD),
+    Case("MaxPoolWithIndexGradient", _at_places, _place_gradients, INDEX_GRADIENT_BAD),
 ]

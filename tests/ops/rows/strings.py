@@ -156,7 +156,8 @@ MAPS = [
         "CreateMap",
         lambda **_: None,
         lambda rng: [
-            Sample([], {"key_dtype": a, "value_dtype": b}) for a in (2, 10) for b in (2, 10)
+            *(Sample([], {"key_dtype": a, "value_dtype": b}) for a in (2, 10) for b in (2, 10)),
+            Sample([], {"key_dtype": 10, "valued_dtype": 2}),
         ],
         [
             Bad([], ArgumentError, "'key_dtype' must be int32 or int64", {"key_dtype": 1}),

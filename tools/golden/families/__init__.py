@@ -41,6 +41,7 @@ from tools.golden.families import (
     update_fused,
     update_whole,
     utility,
+    vision,
 )
 
 # family -> operator -> generator of its cases
@@ -85,4 +86,5 @@ FAMILIES = {
     "norms": norms.CASES,
     "extrema": extrema.CASES,
     "storage": storage.CASES,
+    "vision": vision.CASES,
 }

@@ -1,6 +1,6 @@
-"""The hierarchical softmax, trees from counts, InferenceLSTM, and TTLinearGradient's refusals.
+"""The hierarchical softmax, trees from counts, and InferenceLSTM.
 
-Messages are written byte by byte here: hsm.proto is in neither environment of this command.
+Messages are written byte by byte here, so that no protobuf module is needed.
 """
 
 from typing import Any
@@ -185,17 +185,10 @@ def lstm_inputs(
     return feed
 
 
-def tt_gradient(rng: np.random.Generator) -> Cases:
-    for number in range(4):
-        feed = {f"X{k}": grid(rng, (2, 3)) for k in range(number)}
-        yield Case("TTLinearGradient", feed, ["Y"] * min(number, 1), refused=True)
-
-
 CASES = {
     "HSoftmax": hsoftmax,
     "HSoftmaxGradient": hsoftmax_gradient,
     "HSoftmaxSearch": search,
     "HuffmanTreeHierarchy": huffman,
     "InferenceLSTM": lstm,
-    "TTLinearGradient": tt_gradient,
 }
