@@ -17,65 +17,43 @@ from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
 
-def _edge(line, first, last, rows, weights, begin, step, size):
-    """line[j] += the sum of the elements that lie inside, for first <= j < last."""
-    a, b, c = rows
-    for j in range(first, last):
-        for k in range(3):
-            p = j * step + begin + k
-            if 0 <= p < size:
-                line[j] += weights[k] * a[p] + weights[3 + k] * b[p] + weights[6 + k] * c[p]
+def _surround(image, table, wide, padded):
+    """Copy a plane of X to where it lies between zeros that stay."""
+    size_x = table[IMAGE, 2]
+    for y in range(table[IMAGE, 1]):
+        at = (table[BEGIN, 1] + y) * wide + table[BEGIN, 2]
+        source, target = image[y * size_x : (y + 1) * size_x], padded[at : at + size_x]
+        for j in range(size_x):
+            target[j] = source[j]
 
 
-def _nine(line, rows, weights, begin, step, size):
-    """line[j] += sum of weights[3 i + k] * rows[i][j * step + begin + k], inside of the rows."""
-    out = line.size
-    low = min(out, max(0, up(-begin, step)))
-    high = max(low, min(out, (size - 3 - begin) // step + 1))
-    _edge(line, 0, low, rows, weights, begin, step, size)
-    _edge(line, high, out, rows, weights, begin, step, size)
-    if high == low:
-        return
-    start, target = low * step + begin, line[low:high]
-    a, b, c = rows[0][start:], rows[1][start:], rows[2][start:]
-    if step == 1:
-        _nine_steps(target, a, b, c, weights, 1)
-    elif step == 2:
-        _nine_steps(target, a, b, c, weights, 2)
-    else:
-        _nine_steps(target, a, b, c, weights, step)
-
-
-def _nine_steps(target, a, b, c, weights, step):
-    """target[j] += sum of weights times the three elements from j * step on of three rows."""
+def _nine(target, a, b, c, weights, step, bias, low):
+    """target[j] = max(low, bias + weights times three elements from j * step on of three rows)."""
     a0, a1, a2 = weights[0], weights[1], weights[2]
     b0, b1, b2 = weights[3], weights[4], weights[5]
     c0, c1, c2 = weights[6], weights[7], weights[8]
     for j in range(target.size):
         p = np.uintp(j * step)  # an index that cannot be negative needs no test
         q, r = p + np.uintp(1), p + np.uintp(2)
-        total = a0 * a[p] + a1 * a[q] + a2 * a[r]
-        total += b0 * b[p] + b1 * b[q] + b2 * b[r]
-        target[j] += total + (c0 * c[p] + c1 * c[q] + c2 * c[r])
+        total = bias + a0 * a[p] + a1 * a[q] + a2 * a[r]
+        more = b0 * b[p] + b1 * b[q] + b2 * b[r]
+        total += more + (c0 * c[p] + c1 * c[q] + c2 * c[r])
+        target[j] = low if total < low else total
 
 
-def _row(image, y, size_y, size_x, zeros):
-    """A row of an image, or zeros above and below it."""
-    return image[y * size_x : (y + 1) * size_x] if 0 <= y < size_y else zeros
-
-
-def _plane_of_nine(image, weights, plane, table, zeros):
-    """A plane of Y, from a plane of X, for a window of 3 x 3 without dilation."""
-    size_y, size_x, out_x = table[IMAGE, 1], table[IMAGE, 2], table[OUT, 2]
+def _plane_of_nine(padded, wide, weights, plane, table, bias, low):
+    """A plane of Y, from a surrounded plane of X, for a window of 3 x 3 without dilation."""
+    out_x, step = table[OUT, 2], table[STRIDE, 2]
     for y in range(table[OUT, 1]):
-        top = y * table[STRIDE, 1] - table[BEGIN, 1]
-        rows = (
-            _row(image, top, size_y, size_x, zeros),
-            _row(image, top + 1, size_y, size_x, zeros),
-            _row(image, top + 2, size_y, size_x, zeros),
-        )
+        a = padded[y * table[STRIDE, 1] * wide :]
+        b, c = a[wide:], a[2 * wide :]
         line = plane[y * out_x : (y + 1) * out_x]
-        _nine(line, rows, weights, -table[BEGIN, 2], table[STRIDE, 2], size_x)
+        if step == 1:  # literal steps, so that the compiler can use vectors
+            _nine(line, a, b, c, weights, 1, bias, low)
+        elif step == 2:
+            _nine(line, a, b, c, weights, 2, bias, low)
+        else:
+            _nine(line, a, b, c, weights, step, bias, low)
 
 
 def _plane(image, weights, plane, table):
@@ -104,33 +82,41 @@ def _plane(image, weights, plane, table):
 
 
 @kernel("contract")
-def _depthwise(x, w, bias, y, zeros, table, size, low):
-    images, channels, filters, biased = size[0], size[1], size[2], size[3]
+def _depthwise(x, w, bias, y, padded, table, size, low):
+    channels, filters, biased, wide = size[1], size[2], size[3], size[4]
     image, out, taps = counts(table)
-    nine = (
-        table[KERNEL, 0] == 1
-        and table[KERNEL, 1] == 3
-        and table[KERNEL, 2] == 3
-        and table[DILATION, 1] == 1
-        and table[DILATION, 2] == 1
-        and table[IMAGE, 0] == 1
-        and table[OUT, 0] == 1
-        and table[BEGIN, 0] == 0
-    )
-    for n in range(images * channels * filters):
-        f = n % (channels * filters)
-        source = x[n // filters * image : (n // filters + 1) * image]
-        plane = y[n * out : (n + 1) * out]
-        value = bias[f] if biased else y.dtype.type(0)
-        for i in range(out):
-            plane[i] = value
-        weights = w[f * taps : (f + 1) * taps]
-        if nine:
-            _plane_of_nine(source, weights, plane, table, zeros)
-        else:
+    for n in range(size[0] * channels):
+        source = x[n * image : (n + 1) * image]
+        if wide > 0:
+            _surround(source, table, wide, padded)
+        for m in range(filters):
+            f = n % channels * filters + m
+            plane = y[(n * filters + m) * out : (n * filters + m + 1) * out]
+            weights = w[f * taps : (f + 1) * taps]
+            shift = bias[f] if biased else y.dtype.type(0)
+            if wide > 0:
+                _plane_of_nine(padded, wide, weights, plane, table, shift, low)
+                continue
+            for i in range(out):
+                plane[i] = shift
             _plane(source, weights, plane, table)
-        for i in range(out):
-            plane[i] = low if plane[i] < low else plane[i]
+            for i in range(out):
+                plane[i] = low if plane[i] < low else plane[i]
+
+
+def _padded_size(table: Array) -> tuple[int, int]:
+    """Rows and columns of a surrounded plane; 0, 0 where the window is no plain one of 3 x 3."""
+    plain = [*table[KERNEL], *table[DILATION, 1:]] == [1, 3, 3, 1, 1]
+    if (
+        not plain
+        or table[IMAGE, 0] != table[OUT, 0]
+        or table[IMAGE, 0] > 1
+        or table[BEGIN].min() < 0
+    ):
+        return 0, 0
+    reach = (table[OUT] - 1) * table[STRIDE] + 3
+    size = np.maximum(reach, table[BEGIN] + table[IMAGE])
+    return int(size[1]), int(size[2])
 
 
 def launch_depthwise(
@@ -146,11 +132,12 @@ def launch_depthwise(
 
     X is (N, C, *image), W (C * M, 1, *kernel), Y (N, C * M, *positions).
     """
-    image = x.shape[2:]
-    zeros = call.scratch((image[-1],), x.dtype)
-    zeros.fill(0)
+    table = window.table(x.shape[2:])
+    rows, wide = _padded_size(table)
+    padded = call.scratch((rows * wide,), x.dtype)
+    padded.fill(0)
     channels = x.shape[1]
     filters = len(w) // channels if channels else 0
-    size = np.array([len(x), channels, filters, bias is not None], np.int64)
-    flat = [a.reshape(-1) for a in (x, w, zeros if bias is None else bias, y)]
-    return _depthwise(*flat, zeros, window.table(image), size, y.dtype.type(low))
+    size = np.array([len(x), channels, filters, bias is not None, wide], np.int64)
+    flat = [a.reshape(-1) for a in (x, w, padded if bias is None else bias, y)]
+    return _depthwise(*flat, padded, table, size, y.dtype.type(low))
