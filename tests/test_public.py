@@ -102,7 +102,21 @@ PUBLIC = {
         set_lr_injection""",
     "optimizer_context": "DEFAULT_OPTIM OptimizerContext UseOptimizer",
     "regularizer_context": "RegularizerContext UseRegularizer",
+    "checkpoint": """
+        CheckpointManager Job JobRunner MultiNodeCheckpointManager UploadTaskGroupBuilder
+        db_name epoch_limiter get_ckpt_filename""",
     "cnn": "CNNModelHelper",
+    "context": "DefaultManaged Managed",
+    "net_builder": "NetBuilder Operations ops",
+    "schema": """
+        ConstRecord FIELD_SEPARATOR FeatureSpec FeedRecord FetchRecord Field InitEmptyRecord List
+        ListWithEvicted Map MapWithEvicted Metadata NamedTuple NewRecord RawTuple Scalar Struct
+        Tuple as_record attach_metadata_to_scalars data_type_for_dtype dtype_for_core_type
+        equal_schemas from_blob_list from_column_list from_dtype is_schema_subset schema_check""",
+    "session": "CompiledRunnable LocalSession Session",
+    "task": """
+        Cluster Node SetupNets Task TaskGroup TaskOutput TaskOutputList WorkspaceType
+        add_setup_steps final_output get_setup_nets""",
     "scope": """
         CurrentDeviceScope CurrentNameScope DeviceScope EmptyDeviceScope EmptyNameScope
         NameScope _NAMESCOPE_SEPARATOR""",

@@ -29,10 +29,10 @@ __all__ = ["install", "installed", "names", "uninstall"]
 _PACKAGES = ("caffe2", "caffe2.proto", "caffe2.python", "caffe2.python.modeling")
 
 _PYTHON = """
-    attention brew cnn control control_ops_grad control_ops_util core dyndep experiment_util
-    gradient_checker gru_cell lazy_dyndep memonger model_helper net_drawer net_printer optimizer
-    optimizer_context recurrent regularizer regularizer_context rnn_cell scope timeout_guard
-    utils visualize workspace
+    attention brew checkpoint cnn context control control_ops_grad control_ops_util core dyndep
+    experiment_util gradient_checker gru_cell lazy_dyndep memonger model_helper net_builder
+    net_drawer net_printer optimizer optimizer_context recurrent regularizer regularizer_context
+    rnn_cell schema scope session task timeout_guard utils visualize workspace
 """
 _MODELING = "initializers parameter_info parameter_sharing"
 _PROTO = "caffe2_pb2 hsm_pb2 metanet_pb2 predictor_consts_pb2 prof_dag_pb2"

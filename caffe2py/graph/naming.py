@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from collections import defaultdict
+from contextvars import ContextVar
 
 from caffe2py.graph.reference import ScopedName
 from caffe2py.proto.caffe2_pb2 import NetDef
+
+#: The name of the builder of nets that is open now.
+builder_prefix: ContextVar[str] = ContextVar("caffe2py_builder_prefix", default="")
 
 _used_net_names: set[str] = set()
 _lock = threading.Lock()
 
 
-def _builder_prefix() -> str:
-    """The name of the script's NetBuilder that is open now, if it uses that module of Caffe2's."""
-    module = sys.modules.get("caffe2.python.net_builder")
-    builder = None if module is None else module.NetBuilder.current(required=False)
-    return getattr(builder, "name", None) or ""
-
-
 def unique_net_name(base: str) -> str:
     """`base`, or base_1, base_2, ... if a net of this process has that name already.
 
-    Inside of a NetBuilder its name goes before.
+    While a builder of nets is open its name goes before.
     """
-    base = "/".join(filter(None, [_builder_prefix(), base]))
+    base = "/".join(filter(None, [builder_prefix.get(), base]))
     with _lock:
         name, count = base, 0
         while name in _used_net_names:

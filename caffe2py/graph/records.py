@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import abc
-import importlib
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from caffe2py.errors import UnsupportedError, UsageError
+from caffe2py.errors import UsageError
+from caffe2py.graph.fields import Struct
 from caffe2py.graph.reference import BlobReference
+from caffe2py.graph.schemas import NewRecord, from_blob_list, from_column_list
 from caffe2py.graph.scope import NameScope
 from caffe2py.proto.caffe2_pb2 import NetDef
 
 
 class RecordError(UsageError, AssertionError):
     """A net has a record already."""
-
-
-#: Where a schema is that makes records out of names.
-_SCHEMA = "caffe2.python.schema"
 
 
 class Records(abc.ABC):
@@ -67,9 +63,8 @@ class Records(abc.ABC):
         """
         _refuse_other(self._input_record, input_record, "input")
         if not input_record.has_blobs():
-            module = sys.modules[type(input_record).__module__]
             with NameScope(self.Name()):
-                input_record = module.NewRecord(self, input_record)
+                input_record = NewRecord(self, input_record)
         for blob in input_record.field_blobs():
             if not self.is_external_input(blob):
                 self.AddExternalInput(blob)
@@ -96,14 +91,13 @@ class Records(abc.ABC):
         for blob in record.field_blobs():
             if not self.BlobIsDefined(blob):
                 raise UsageError(f"{blob} is not defined by the net, so it is no output")
-        module = sys.modules[type(record).__module__]
-        self._output_record = self._output_record + module.Struct((field_name, record))
+        self._output_record = self._output_record + Struct((field_name, record))
 
     def recover_input_record_by_prefix(self, prefix: str) -> None:
         """Make the record of the inputs from those external inputs whose names begin with `prefix`.
 
         The rest of each name says where the field stands: "a:b" is field b of a. Nothing happens
-        where there are none. UnsupportedError without a module caffe2.python.schema.
+        where there are none.
         """
         record = _from_names(self.Proto().external_input, prefix)
         if record is not None:
@@ -144,8 +138,7 @@ def _renamed(record: Any, renamed: Mapping[str, str]) -> Any:
     blobs = [str(blob) for blob in record.field_blobs()]
     if not any(name in renamed for name in blobs):
         return record
-    module = sys.modules[type(record).__module__]
-    return module.from_blob_list(record, _references(renamed.get(n, n) for n in blobs))
+    return from_blob_list(record, _references(renamed.get(n, n) for n in blobs))
 
 
 def _from_names(names: Iterable[str], prefix: str) -> Any:
@@ -153,14 +146,8 @@ def _from_names(names: Iterable[str], prefix: str) -> Any:
     blobs = [name for name in names if name.startswith(prefix)]
     if not blobs:
         return None
-    try:
-        schema = importlib.import_module(_SCHEMA)
-    except ImportError:
-        raise UnsupportedError(
-            f"records are made by a schema, and there is no module {_SCHEMA}"
-        ) from None
     columns = [name.removeprefix(prefix) for name in blobs]
-    return schema.from_column_list(columns, col_blobs=_references(blobs))
+    return from_column_list(columns, col_blobs=_references(blobs))
 
 
 def _references(names: Iterable[str]) -> list[BlobReference]:

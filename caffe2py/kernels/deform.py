@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE
-from caffe2py.registry.context import Launch
+from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
 _H, _W = 1, 2
 
-
-def _start(table: Any, axis: Any, place: Any, tap: Any) -> Any:
-    """Where an element of a window is before it is moved."""
-    return place * table[STRIDE, axis] - table[BEGIN, axis] + tap * table[DILATION, axis]
+Lines = tuple[Array, Array]
 
 
 def _near(at: Any, size: Any, like: Any) -> Any:
@@ -30,89 +29,114 @@ def _near(at: Any, size: Any, like: Any) -> Any:
     return low, low + 1, at - like.dtype.type(low)
 
 
-def _inside(v: Any, u: Any, height: Any, width: Any) -> Any:
-    """Whether a place is in the image; one that is no number is not."""
-    return v >= 0 and u >= 0 and v < height and u < width
+def _find(moves: Any, table: Any, tap: Any, corners: Any, parts: Any) -> None:
+    """For each place the four pixels around one element of the window, and their shares.
+
+    A place outside of the image, or one that is no number, has -1 for the first pixel.
+    """
+    number = moves.dtype.type
+    height, width = table[IMAGE, _H], table[IMAGE, _W]
+    across = table[OUT, _W]
+    top = tap // table[KERNEL, _W] * table[DILATION, _H] - table[BEGIN, _H]
+    left = tap % table[KERNEL, _W] * table[DILATION, _W] - table[BEGIN, _W]
+    for place in range(corners.shape[1]):
+        v = number(place // across * table[STRIDE, _H] + top) + moves[tap, 0, place]
+        u = number(place % across * table[STRIDE, _W] + left) + moves[tap, 1, place]
+        corners[0, place] = -1
+        if v >= 0 and u >= 0 and v < height and u < width:
+            low, high, parts[0, place] = _near(v, height, moves)
+            before, after, parts[1, place] = _near(u, width, moves)
+            corners[0, place], corners[1, place] = low * width + before, low * width + after
+            corners[2, place], corners[3, place] = high * width + before, high * width + after
 
 
 @kernel()
-def _unfold_moved(x: Any, offset: Any, table: Any, y: Any) -> None:
-    number = x.dtype.type
-    one, zero = number(1), number(0)
-    height, width = table[IMAGE, _H], table[IMAGE, _W]
-    across = table[OUT, _W]
+def _unfold_moved(x: Any, offset: Any, table: Any, corners: Any, parts: Any, y: Any) -> None:
+    one, zero = x.dtype.type(1), x.dtype.type(0)
     per_group = x.shape[0] // offset.shape[0]
-    for c in range(x.shape[0]):
-        plane, moves = x[c], offset[c // per_group]
+    for group in range(offset.shape[0]):
         for tap in range(y.shape[1]):
-            row, column = tap // table[KERNEL, _W], tap % table[KERNEL, _W]
-            down, right, out = moves[tap, 0], moves[tap, 1], y[c, tap]
-            for place in range(out.size):
-                v = number(_start(table, _H, place // across, row)) + down[place]
-                u = number(_start(table, _W, place % across, column)) + right[place]
-                value = zero
-                if _inside(v, u, height, width):
-                    top, below, p = _near(v, height, x)
-                    left, after, q = _near(u, width, x)
-                    a = (one - q) * plane[top, left] + q * plane[top, after]
-                    b = (one - q) * plane[below, left] + q * plane[below, after]
-                    value = (one - p) * a + p * b
-                out[place] = value
+            _find(offset[group], table, tap, corners, parts)
+            for c in range(group * per_group, (group + 1) * per_group):
+                plane, out = x[c], y[c, tap]
+                for place in range(out.size):
+                    value = zero
+                    if corners[0, place] >= 0:
+                        p, q = parts[0, place], parts[1, place]
+                        a = (one - q) * plane[corners[0, place]] + q * plane[corners[1, place]]
+                        b = (one - q) * plane[corners[2, place]] + q * plane[corners[3, place]]
+                        value = (one - p) * a + p * b
+                    out[place] = value
 
 
 @kernel()
 def _fold_moved(
-    x: Any, offset: Any, dy: Any, table: Any, doffset: Any, dx: Any, image: Any
+    x: Any,
+    offset: Any,
+    dy: Any,
+    table: Any,
+    corners: Any,
+    parts: Any,
+    doffset: Any,
+    dx: Any,
+    image: Any,
 ) -> None:
-    """The way back; dx has no channels where it is not wanted, else it gets zeros first."""
-    number = x.dtype.type
-    one = number(1)
-    height, width = table[IMAGE, _H], table[IMAGE, _W]
-    across = table[OUT, _W]
+    """The way back; dx, which gets zeros first, is left alone unless `image`."""
+    one = x.dtype.type(1)
     per_group = x.shape[0] // offset.shape[0]
-    for g in range(doffset.shape[0]):
-        for tap in range(doffset.shape[1]):
-            for k in range(2):
-                for place in range(doffset.shape[3]):
-                    doffset[g, tap, k, place] = 0
     if image:
         for c in range(dx.shape[0]):
-            for i in range(height):
-                for j in range(width):
-                    dx[c, i, j] = 0
-    for c in range(x.shape[0]):
-        plane, moves, slopes = x[c], offset[c // per_group], doffset[c // per_group]
+            for i in range(dx.shape[1]):
+                dx[c, i] = 0
+    for group in range(offset.shape[0]):
         for tap in range(dy.shape[1]):
-            row, column = tap // table[KERNEL, _W], tap % table[KERNEL, _W]
-            down, right = moves[tap, 0], moves[tap, 1]
-            for place in range(dy.shape[2]):
-                v = number(_start(table, _H, place // across, row)) + down[place]
-                u = number(_start(table, _W, place % across, column)) + right[place]
-                if not _inside(v, u, height, width):
-                    continue
-                top, below, p = _near(v, height, x)
-                left, after, q = _near(u, width, x)
-                g = dy[c, tap, place]
-                above, under = plane[top], plane[below]
-                rise = (one - q) * (under[left] - above[left]) + q * (under[after] - above[after])
-                run = (one - p) * (above[after] - above[left]) + p * (under[after] - under[left])
-                slopes[tap, 0, place] += g * rise
-                slopes[tap, 1, place] += g * run
-                if image:
-                    dx[c, top, left] += g * (one - p) * (one - q)
-                    dx[c, top, after] += g * (one - p) * q
-                    dx[c, below, left] += g * p * (one - q)
-                    dx[c, below, after] += g * p * q
+            _find(offset[group], table, tap, corners, parts)
+            down, right = doffset[group, tap, 0], doffset[group, tap, 1]
+            for place in range(down.size):
+                down[place] = 0
+                right[place] = 0
+            for c in range(group * per_group, (group + 1) * per_group):
+                plane, slopes, target = x[c], dy[c, tap], dx[c]
+                for place in range(slopes.size):
+                    if corners[0, place] < 0:
+                        continue
+                    p, q, g = parts[0, place], parts[1, place], slopes[place]
+                    i, j = corners[0, place], corners[1, place]
+                    k, m = corners[2, place], corners[3, place]
+                    rise = (one - q) * (plane[k] - plane[i]) + q * (plane[m] - plane[j])
+                    run = (one - p) * (plane[j] - plane[i]) + p * (plane[m] - plane[k])
+                    down[place] += g * rise
+                    right[place] += g * run
+                    if image:
+                        target[i] += g * (one - p) * (one - q)
+                        target[j] += g * (one - p) * q
+                        target[k] += g * p * (one - q)
+                        target[m] += g * p * q
 
 
-def launch_unfold_moved(x: Array, offset: Array, table: Array, y: Array) -> Launch:
+def _planes(image: Array) -> Array:
+    return image.reshape(image.shape[0], image.shape[1] * image.shape[2])
+
+
+def scratch_lines(call: Call, places: int, dtype: Any) -> Lines:
+    """Scratch for one element of all windows: the pixels around it, and their shares."""
+    return call.scratch((4, places), np.int64), call.scratch((2, places), dtype)
+
+
+def launch_unfold_moved(x: Array, offset: Array, table: Array, lines: Lines, y: Array) -> Launch:
     """y (C, taps, places) = the moved elements of all windows of one image x (C, H, W)."""
-    return _unfold_moved(x, offset, table, y)
+    return _unfold_moved(_planes(x), offset, table, *lines, y)
 
 
 def launch_fold_moved(
-    x: Array, offset: Array, dy: Array, table: Array, doffset: Array, dx: Array | None
+    x: Array,
+    offset: Array,
+    dy: Array,
+    table: Array,
+    lines: Lines,
+    doffset: Array,
+    dx: Array | None,
 ) -> Launch:
     """The gradients of launch_unfold_moved; those of the image only where they are wanted."""
-    wanted = dx is not None
-    return _fold_moved(x, offset, dy, table, doffset, dx if dx is not None else x, wanted)
+    target = _planes(x if dx is None else dx)
+    return _fold_moved(_planes(x), offset, dy, table, *lines, doffset, target, dx is not None)

@@ -10,6 +10,7 @@ import numpy as np
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.rows import largest
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -101,6 +102,19 @@ def _peak(plane: Any, row: Any, column: Any) -> Any:
     return y, x, centre + linear + square / two
 
 
+def _best(plane: Any) -> Any:
+    """Row and column of the first largest element; a NaN is passed over, except as the first."""
+    row, column = 0, 0
+    for i in range(plane.shape[0]):
+        top = largest(plane[i])
+        if top <= plane[row, column]:  # most rows hold nothing better
+            continue
+        for j in range(plane.shape[1]):
+            if plane[i, j] > plane[row, column]:
+                row, column = i, j
+    return row, column
+
+
 @kernel()
 def _best_places(maps: Any, boxes: Any, share: Any, y: Any) -> None:
     number = maps.dtype.type
@@ -111,11 +125,7 @@ def _best_places(maps: Any, boxes: Any, share: Any, y: Any) -> None:
         height = max(boxes[r, 3] - top, number(1))
         for k in range(maps.shape[1]):
             plane = maps[r, k]
-            row, column = 0, 0
-            for i in range(size):
-                for j in range(size):
-                    if plane[i, j] > plane[row, column]:
-                        row, column = i, j
+            row, column = _best(plane)
             down, right, score = _peak(plane, row, column)
             half = number(0.5)
             y[r, 0, k] = left + (number(column) + right + half) * width / number(size)

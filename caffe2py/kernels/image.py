@@ -59,9 +59,32 @@ def _gather_pixels(x: Any, rows: Any, columns: Any, value: Any, y: Any) -> None:
                         y[n, i, j, k] = x[n, rows[i], columns[j], k]
 
 
+@kernel()
+def _gather_elements(x: Any, rows: Any, columns: Any, value: Any, y: Any) -> None:
+    """The same where a pixel is one element; a row that is shown again is copied."""
+    for n in range(y.shape[0]):
+        for i in range(y.shape[1]):
+            target = y[n, i]
+            if i > 0 and rows[i] == rows[i - 1]:
+                before = y[n, i - 1]
+                for j in range(target.size):
+                    target[j] = before[j]
+            elif rows[i] < 0:
+                for j in range(target.size):
+                    target[j] = value
+            else:
+                source = x[n, rows[i]]
+                for j in range(target.size):
+                    target[j] = source[columns[j]] if columns[j] >= 0 else value
+
+
 def launch_gather_pixels(x: Array, rows: Array, columns: Array, value: float, y: Array) -> Launch:
     """y[n, i, j] = x[n, rows[i], columns[j]], or `value` where one of these is -1."""
-    return _gather_pixels(x, rows, columns, x.dtype.type(value), y)
+    number = x.dtype.type(value)
+    if x.shape[3] == 1:
+        images, shown = x.reshape(x.shape[:3]), y.reshape(y.shape[:3])
+        return _gather_elements(images, rows, columns, number, shown)
+    return _gather_pixels(x, rows, columns, number, y)
 
 
 def clear(images: Any) -> None:

@@ -33,6 +33,8 @@ def _power(magnitude: Any, exponent: Any) -> Any:
         return magnitude * magnitude
     if exponent == 1:
         return magnitude
+    if exponent == 3:
+        return magnitude * magnitude * magnitude
     return magnitude**exponent
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from caffe2py.errors import ArgumentError, ArityError, NoGradientError, ShapeError
 from caffe2py.kernels.block import PER_ROW
 from caffe2py.kernels.copy import launch_fill
-from caffe2py.kernels.deform import launch_fold_moved, launch_unfold_moved
+from caffe2py.kernels.deform import launch_fold_moved, launch_unfold_moved, scratch_lines
 from caffe2py.kernels.elementwise import FLOATS
 from caffe2py.kernels.linalg import launch_product
 from caffe2py.kernels.reduce import launch_sum
@@ -125,6 +125,7 @@ class _Parts:
         self.taps, self.places = int(self.table[KERNEL].prod()), int(self.table[OUT].prod())
         self.offset = self.moves(call, offset)
         self.y = y.reshape(len(x), w.shape[0], self.places)
+        self.lines = scratch_lines(call, self.places, x.dtype)
         self.columns = call.scratch((x.shape[1], self.taps, self.places), x.dtype)
 
     def moves(self, call: Call, offset: Array) -> Array:
@@ -142,7 +143,8 @@ class _Parts:
 
     def launch_unfold(self, n: int) -> Launch:
         """Fill the columns from image n."""
-        return launch_unfold_moved(self.x[n], self.offset[n], self.table, self.columns)
+        image = self.x[n], self.offset[n], self.table, self.lines
+        return launch_unfold_moved(*image, self.columns)
 
 
 _DOC = """
@@ -241,7 +243,7 @@ def _launch_gradient(call: Call) -> list[Launch]:
         launches.append(parts.launch_unfold(n))
         launches += _products(call, parts, n, dw)
         dx = rest[0][n] if rest else None
-        image = parts.x[n], parts.offset[n], parts.columns, parts.table
+        image = parts.x[n], parts.offset[n], parts.columns, parts.table, parts.lines
         launches.append(launch_fold_moved(*image, moves[n], dx))
     return launches
 

@@ -120,12 +120,12 @@ class AttentionCell(RNNCell):
             more |= {"coverage_t_prev": coverage, "coverage_weights": self.coverage_weights}
         return _TYPES[self.attention_type](
             model=model,
-            encoder_output_dim=self.encoder_output_dim,
-            encoder_outputs_transposed=self.encoder_outputs_transposed,
+            scope=self.name,
             decoder_hidden_state_t=self.hidden_t_intermediate,
             decoder_hidden_state_dim=self.decoder_state_dim,
-            scope=self.name,
+            encoder_output_dim=self.encoder_output_dim,
             encoder_lengths=self.encoder_lengths,
+            encoder_outputs_transposed=self.encoder_outputs_transposed,
             **more,
         )
 

@@ -87,9 +87,9 @@ def over_sequence(
         runner = UnrolledCell(cell, static_rnn_unroll_size)
     _, found = runner.apply_over_sequence(
         model=model,
+        initial_states=initial_states,
         inputs=input_blob,
         seq_lengths=seq_lengths,
-        initial_states=initial_states,
         outputs_with_grads=[before + number for number in outputs_with_grads],
     )
     result = tuple(found[before:] if return_last_layer_only else found)

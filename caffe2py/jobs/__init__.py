@@ -1,0 +1,1 @@
+"""Jobs: nets written in blocks, tasks on nodes, sessions that run them, and checkpoints."""
