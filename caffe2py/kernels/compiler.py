@@ -16,7 +16,7 @@ import numpy as np
 from numba.extending import overload
 
 from caffe2py.errors import RegistrationError
-from caffe2py.kernels import emit, emit_winograd, objects
+from caffe2py.kernels import emit, emit_depthwise, emit_winograd, objects
 from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
 
 _PACKAGES_NUMBA_KNOWS = ("numpy", "math", "numba", "builtins", "operator")
@@ -54,7 +54,7 @@ def compile_kernel(
 @functools.cache
 def _emitted(name: str) -> Any:
     """The numba function behind an intrinsic."""
-    return {**emit.EMITTED, **emit_winograd.EMITTED}[name]()
+    return {**emit.EMITTED, **emit_winograd.EMITTED, **emit_depthwise.EMITTED}[name]()
 
 
 class _Builder:

@@ -12,6 +12,7 @@ import numpy as np
 from caffe2py.kernels.block import up
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.panels import counts
+from caffe2py.kernels.vector import nine1, nine2, vector_lanes
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE, Window
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
@@ -27,33 +28,27 @@ def _surround(image, table, wide, padded):
             target[j] = source[j]
 
 
-def _nine(target, a, b, c, weights, step, bias, low):
+def _nine(target, rows, wide, weights, step, bias, low):
     """target[j] = max(low, bias + weights times three elements from j * step on of three rows)."""
-    a0, a1, a2 = weights[0], weights[1], weights[2]
-    b0, b1, b2 = weights[3], weights[4], weights[5]
-    c0, c1, c2 = weights[6], weights[7], weights[8]
     for j in range(target.size):
-        p = np.uintp(j * step)  # an index that cannot be negative needs no test
-        q, r = p + np.uintp(1), p + np.uintp(2)
-        total = bias + a0 * a[p] + a1 * a[q] + a2 * a[r]
-        more = b0 * b[p] + b1 * b[q] + b2 * b[r]
-        total += more + (c0 * c[p] + c1 * c[q] + c2 * c[r])
+        total = bias
+        for i in range(3):
+            for k in range(3):
+                total += weights[3 * i + k] * rows[i * wide + j * step + k]
         target[j] = low if total < low else total
 
 
-def _plane_of_nine(padded, wide, weights, plane, table, bias, low):
+def _plane_of_nine(padded, wide, w, w_at, y, y_at, table, bias, low):
     """A plane of Y, from a surrounded plane of X, for a window of 3 x 3 without dilation."""
     out_x, step = table[OUT, 2], table[STRIDE, 2]
-    for y in range(table[OUT, 1]):
-        a = padded[y * table[STRIDE, 1] * wide :]
-        b, c = a[wide:], a[2 * wide :]
-        line = plane[y * out_x : (y + 1) * out_x]
-        if step == 1:  # literal steps, so that the compiler can use vectors
-            _nine(line, a, b, c, weights, 1, bias, low)
+    for line in range(table[OUT, 1]):
+        at, to = line * table[STRIDE, 1] * wide, y_at + line * out_x
+        if step == 1:
+            nine1(padded, at, wide, w, w_at, y, to, out_x, bias, low)
         elif step == 2:
-            _nine(line, a, b, c, weights, 2, bias, low)
+            nine2(padded, at, wide, w, w_at, y, to, out_x, bias, low)
         else:
-            _nine(line, a, b, c, weights, step, bias, low)
+            _nine(y[to : to + out_x], padded[at:], wide, w[w_at : w_at + 9], step, bias, low)
 
 
 def _plane(image, weights, plane, table):
@@ -91,12 +86,12 @@ def _depthwise(x, w, bias, y, padded, table, size, low):
             _surround(source, table, wide, padded)
         for m in range(filters):
             f = n % channels * filters + m
-            plane = y[(n * filters + m) * out : (n * filters + m + 1) * out]
-            weights = w[f * taps : (f + 1) * taps]
+            to = (n * filters + m) * out
             shift = bias[f] if biased else y.dtype.type(0)
             if wide > 0:
-                _plane_of_nine(padded, wide, weights, plane, table, shift, low)
+                _plane_of_nine(padded, wide, w, f * taps, y, to, table, shift, low)
                 continue
+            plane, weights = y[to : to + out], w[f * taps : (f + 1) * taps]
             for i in range(out):
                 plane[i] = shift
             _plane(source, weights, plane, table)
@@ -134,7 +129,8 @@ def launch_depthwise(
     """
     table = window.table(x.shape[2:])
     rows, wide = _padded_size(table)
-    padded = call.scratch((rows * wide,), x.dtype)
+    # rows are read in whole vectors, so the last one goes on beyond its end
+    padded = call.scratch((rows * wide + 3 * vector_lanes(x.dtype),), x.dtype)
     padded.fill(0)
     channels = x.shape[1]
     filters = len(w) // channels if channels else 0

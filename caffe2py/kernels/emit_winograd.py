@@ -36,7 +36,7 @@ def _both_sides(lanes: Lanes, matrix: Any, square: Sequence[Sequence[Any]]) -> l
     return [[_combine(lanes, row, line) for row in matrix] for line in half]
 
 
-def _apart(lanes: Lanes, vectors: Sequence[Any]) -> list[Any]:
+def apart(lanes: Lanes, vectors: Sequence[Any]) -> list[Any]:
     """Every m-th element of m vectors in a row, from each of the first m elements on."""
     if len(vectors) == 1:
         return list(vectors)
@@ -44,12 +44,12 @@ def _apart(lanes: Lanes, vectors: Sequence[Any]) -> list[Any]:
     count = lanes.count
     even = [lanes.shuffle(a, b, [2 * i for i in range(count)]) for a, b in pairs]
     odd = [lanes.shuffle(a, b, [2 * i + 1 for i in range(count)]) for a, b in pairs]
-    both = zip(_apart(lanes, even), _apart(lanes, odd), strict=True)
+    both = zip(apart(lanes, even), apart(lanes, odd), strict=True)
     return [vector for pair in both for vector in pair]
 
 
 def _together(lanes: Lanes, vectors: Sequence[Any]) -> list[Any]:
-    """The inverse of `_apart`."""
+    """The inverse of `apart`."""
     if len(vectors) == 1:
         return list(vectors)
     even, odd = _together(lanes, vectors[::2]), _together(lanes, vectors[1::2])
@@ -67,7 +67,7 @@ def _spread(lanes: Lanes, size: int, x: Any, x_row: Any, v: Any, v_plane: Any) -
         row: list[Any] = []
         for shift in (0, size):
             places = [lanes.at(x, shift + i * lanes.count) for i in range(size)]
-            row += _apart(lanes, [lanes.load(place) for place in places])
+            row += apart(lanes, [lanes.load(place) for place in places])
         tile.append(row[: size + 2])
         x = lanes.builder.add(x, x_row)
     for line in _both_sides(lanes, MATRICES[size].data, tile):

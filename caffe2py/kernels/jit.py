@@ -14,15 +14,17 @@ The function may return a status; 0 or nothing is success, and an exception beco
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from caffe2py.errors import Error, KernelError
-from caffe2py.kernels.params import RAISED, Param, Scalar
+from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
 from caffe2py.registry.context import Launch
 
 _SLOT = np.dtype(np.int64)
@@ -162,8 +164,17 @@ def _reached(function: Any, seen: set[int]) -> Iterator[str]:
                     yield f"{name}.{attribute}={getattr(value, attribute, None)!r}"
         elif isinstance(value, np.ndarray):
             yield f"{name}={value.dtype}{value.shape}{value.tobytes().hex()}"
+        elif isinstance(value, Intrinsic):
+            yield f"{name}={value.name} {_emitters(value.files)}"
         elif value is not None:
             yield f"{name}={value!r}".partition(" at 0x")[0]
+
+
+@functools.cache
+def _emitters(files: tuple[str, ...]) -> str:
+    """A hash of code that emits code."""
+    parts = (Path(__file__).with_name(name).read_bytes() for name in files)
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _names(code: types.CodeType) -> set[str]:

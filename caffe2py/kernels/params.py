@@ -34,9 +34,13 @@ class Scalar:
 
 @dataclass(frozen=True)
 class Intrinsic:
-    """Something that kernels call by name and the compiler emits as machine instructions."""
+    """Something that kernels call by name and the compiler emits as machine instructions.
+
+    `files` of this folder hold the code that emits them: kernels depend on what is in there.
+    """
 
     name: str
+    files: tuple[str, ...] = ("emit.py",)
 
     def __call__(self, *args: Any) -> Any:
         """Only compiled code can call an intrinsic."""

@@ -53,11 +53,13 @@ MATRICES = {
     ),
 }
 
+_FILES = ("emit.py", "emit_winograd.py", "winograd_matrices.py")
+
 #: spread(x, x_at, x_row, v, v_at, v_plane): B^T d B for lanes(x) tiles side by side. Element (i, j)
 #: of tile t is x[x_at + i * x_row + m t + j]; plane p of the result goes to v[v_at + p * v_plane +
 #: t]. Reads up to m * lanes + m elements of a row beyond the position, writes whole vectors.
-spread2, spread4 = Intrinsic("spread2"), Intrinsic("spread4")
+spread2, spread4 = Intrinsic("spread2", _FILES), Intrinsic("spread4", _FILES)
 
 #: gather(p, p_at, p_plane, y, y_at, y_row): A^T p A for lanes(p) tiles side by side. Element (i, j)
 #: of tile t goes to y[y_at + i * y_row + m t + j].
-gather2, gather4 = Intrinsic("gather2"), Intrinsic("gather4")
+gather2, gather4 = Intrinsic("gather2", _FILES), Intrinsic("gather4", _FILES)
