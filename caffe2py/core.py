@@ -130,5 +130,5 @@ __all__ = [
 
 # a family exists because its file does
 for _file in sorted(Path(caffe2py.ops.__path__[0]).iterdir()):
-    if not _file.name.startswith("_"):
+    if not _file.name.startswith("_") and _file.suffix in ("", ".py"):
         importlib.import_module(f"caffe2py.ops.{_file.stem}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,25 +10,28 @@ import caffe2py.core  # noqa: F401  (the operators)
 from caffe2py.cli import common
 from caffe2py.cli.common import table
 from caffe2py.errors import UsageError
-from caffe2py.registry.gradient import NoGradient, NotDifferentiable, TextRule
+from caffe2py.registry import describe
+from caffe2py.registry.absent import absent_operators, absent_reasons
 from caffe2py.registry.operator import (
     Operator,
     known_caffe2_operators,
     lookup,
     registered,
 )
-from caffe2py.registry.schema import Arg, Schema, Slot
+from caffe2py.registry.schema import Schema
 
-#: Where the built-in families are; named by path, for only `core` may import them.
-_OPS = Path(__file__).parents[1] / "ops"
+_UNEXPLAINED = "not written yet"
 
 
 @common.command("ops")
 @click.argument("name", required=False)
-@click.option("--missing", is_flag=True, help="Caffe2's operators that caffe2py lacks.")
+@click.option("--missing", is_flag=True, help="Caffe2's operators that caffe2py lacks, and why.")
 @common.json_option
 def ops(name: str | None, missing: bool, json_: bool) -> None:
-    """List all operators, or describe the operator NAME: inputs, arguments, formula, example."""
+    """List all operators, or describe the operator NAME: inputs, arguments, formula, example.
+
+    The list holds Caffe2's operators that are not here too; their status says why.
+    """
     if name is not None and missing:
         raise UsageError("NAME and --missing exclude each other")
     if name is not None:
@@ -48,99 +50,83 @@ COMMANDS = {"ops": ops}
 
 
 def _print_missing(json_: bool) -> None:
-    known = known_caffe2_operators()
-    lacking = sorted(known - set(registered()))
+    lacking = _lacking()
     if json_:
-        common.print_json(lacking)
+        common.print_json([_absent_as_json(name) for name in lacking])
         return
-    click.echo("\n".join([*lacking, f"{len(lacking)} of Caffe2's {len(known)} operators"]))
+    unexplained = sorted(set(lacking) - set(absent_operators()))
+    groups = [(f"{reason.label}: {reason.why}", reason.operators) for reason in absent_reasons()]
+    for title, names in [*groups, (_UNEXPLAINED, unexplained)]:
+        shown = [name for name in names if name in lacking]
+        if shown:
+            click.echo("\n".join([title, *(f"  {name}" for name in shown)]))
+    click.echo(f"{len(lacking)} of Caffe2's {len(known_caffe2_operators())} operators")
 
 
 def _print_all(json_: bool) -> None:
     found = [operator for _, operator in sorted(registered().items())]
+    lacking = _lacking()
     if json_:
-        common.print_json([_as_json(operator) for operator in found])
+        here = [_as_json(operator) for operator in found]
+        common.print_json([*here, *map(_absent_as_json, lacking)])
         return
-    rows = [[o.name, _family(o), _gradient_word(o), _devices(o), _status(o)] for o in found]
-    click.echo(table(["operator", "family", "gradient", "devices", "status"], rows))
-    click.echo(f"{len(rows)} operators")
+    rows = [
+        [o.name, describe.family(o), describe.gradient_word(o), _kinds(o), _status(o)]
+        for o in found
+    ]
+    rows += [[name, "-", "-", "-", _absent_status(name)] for name in lacking]
+    click.echo(table(["operator", "family", "gradient", "devices", "status"], sorted(rows)))
+    click.echo(f"{len(found)} operators; {len(lacking)} of Caffe2's are not here")
 
 
-# ---------------------------------------------------------------- one operator
+def _lacking() -> list[str]:
+    return sorted(known_caffe2_operators() - set(registered()))
 
 
-def _family(operator: Operator) -> str:
-    """The module of `caffe2py.ops` that declares it; "extension" for one from elsewhere."""
-    file = Path(operator.where.rpartition(":")[0])
-    if not file.is_relative_to(_OPS):
-        return "extension"
-    return file.relative_to(_OPS).parts[0].removesuffix(".py")
+def _absent_status(name: str) -> str:
+    reason = absent_operators().get(name)
+    return f"not here: {reason.label}" if reason else "not here"
 
 
-def _gradient_word(operator: Operator) -> str:
-    if isinstance(operator.gradient, NotDifferentiable):
-        return "no"
-    return "stops" if isinstance(operator.gradient, NoGradient) else "yes"
-
-
-def _devices(operator: Operator) -> str:
-    return ", ".join(sorted({device for device, _ in operator.kernels}))
+def _absent_as_json(name: str) -> dict[str, Any]:
+    reason = absent_operators().get(name)
+    return {
+        "name": name,
+        "status": "not here",
+        "reason": reason.label if reason else None,
+        "why": reason.why if reason else None,
+    }
 
 
 def _status(operator: Operator) -> str:
     return "ready" if operator.kernels else "declared, no kernel"
 
 
-def _gradient_text(operator: Operator) -> str:
-    rule = operator.gradient
-    if isinstance(rule, NotDifferentiable):
-        return f"none: {rule.reason}"
-    if isinstance(rule, NoGradient):
-        return f"the backward pass ends here: {rule.reason}"
-    if isinstance(rule, TextRule):
-        lines = (line.strip() for line in rule.text.splitlines())
-        return "; ".join(line for line in lines if line)
-    return "depends on how the operator is used"
+def _kinds(operator: Operator) -> str:
+    return ", ".join(sorted({device for device, _ in operator.kernels}))
 
 
-def _slot(slot: Slot) -> str:
-    mark = "" if not slot.optional else "?"
-    return f"{slot.name}{('*' if slot.optional else '+') if slot.variadic else mark}"
-
-
-def _signature(schema: Schema) -> str:
-    inputs, outputs = (", ".join(map(_slot, slots)) for slots in (schema.inputs, schema.outputs))
-    return f"{schema.name}({inputs}) -> {outputs}"
-
-
-def _default(arg: Arg) -> str:
-    if arg.required:
-        return "required"
-    return "none" if arg.default is None else repr(arg.default)
-
-
-def _pairs(schema: Schema) -> str:
-    forced = [f"input {i} as output {o} (always)" for i, o in schema.enforced.items()]
-    free = [
-        f"input {i} as output {o}" for i, o in schema.inplace_pairs() if schema.enforced.get(i) != o
-    ]
-    return ", ".join([*forced, *free]) or "no"
+# ---------------------------------------------------------------- one operator
 
 
 def _describe(operator: Operator) -> str:
     schema = operator.schema
-    lines = [_signature(schema), "", *_indented(schema.doc or "(not described)")]
+    lines = [describe.signature(schema), "", *_indented(_doc(schema))]
     if schema.args:
-        rows = [[n, a.type_name, _default(a), a.doc] for n, a in schema.args.items()]
+        rows = [[n, a.type_name, describe.default_text(a), a.doc] for n, a in schema.args.items()]
         lines += ["", *_indented(table(["argument", "type", "default", "meaning"], rows))]
-    lines += ["", f"  in place  {_pairs(schema)}"]
-    lines.append(f"  gradient  {_gradient_text(operator)}")
+    lines += ["", f"  in place  {describe.pairs_text(schema)}"]
+    lines.append(f"  gradient  {describe.gradient_text(operator)}")
     lines.append(f"  ONNX      {schema.onnx or 'no counterpart'}")
-    lines.append(f"  devices   {_devices(operator) or 'none'}")
-    lines.append(f"  family    {_family(operator)}")
+    lines.append(f"  devices   {describe.devices(operator) or 'none'}")
+    lines.append(f"  family    {describe.family(operator)}")
     if schema.example:
         lines += ["", "  example", *(f"  {line}" for line in _indented(schema.example))]
     return "\n".join(lines)
+
+
+def _doc(schema: Schema) -> str:
+    return "\n\n".join(describe.paragraphs(schema.doc)) or "(not described)"
 
 
 def _indented(text: str) -> list[str]:
@@ -151,15 +137,15 @@ def _as_json(operator: Operator) -> dict[str, Any]:
     schema = operator.schema
     return {
         "name": operator.name,
-        "family": _family(operator),
-        "inputs": [_slot(slot) for slot in schema.inputs],
-        "outputs": [_slot(slot) for slot in schema.outputs],
+        "family": describe.family(operator),
+        "inputs": [describe.slot_text(slot) for slot in schema.inputs],
+        "outputs": [describe.slot_text(slot) for slot in schema.outputs],
         "args": {
-            name: {"type": a.type_name, "default": _default(a), "doc": a.doc}
+            name: {"type": a.type_name, "default": describe.default_text(a), "doc": a.doc}
             for name, a in schema.args.items()
         },
         "inplace": [list(pair) for pair in schema.inplace_pairs()],
-        "gradient": _gradient_text(operator),
+        "gradient": describe.gradient_text(operator),
         "onnx": schema.onnx,
         "devices": sorted({device for device, _ in operator.kernels}),
         "status": _status(operator),

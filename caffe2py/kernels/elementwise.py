@@ -223,6 +223,7 @@ def binary(
         "A, B -> C",
         infer=infer_binary(dtypes, result),
         arguments=BROADCAST,
+        where=function.__code__,
         **declaration,
     )
 

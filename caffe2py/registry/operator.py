@@ -19,6 +19,7 @@ from caffe2py.errors import (
     UnsupportedError,
 )
 from caffe2py.proto.caffe2_pb2 import OperatorDef
+from caffe2py.registry.absent import absent_operators
 from caffe2py.registry.context import Implementation
 from caffe2py.registry.gradient import (
     Gradient,
@@ -262,12 +263,18 @@ def lookup(type_: str) -> Operator:
         )
     if type_ in known_caffe2_operators():
         raise UnknownOperatorError(
-            f"'{type_}' is a Caffe2 operator that caffe2py lacks", hint="caffe2py ops --missing"
+            f"'{type_}' is a Caffe2 operator that caffe2py lacks{_why_absent(type_)}",
+            hint="caffe2py ops --missing",
         )
     names = {*_TABLE, *known_caffe2_operators()}
     near = difflib.get_close_matches(type_, names, 3, 0.7)
     guess = f"; did you mean {' or '.join(near)}?" if near else ""
     raise UnknownOperatorError(f"'{type_}' is not a Caffe2 operator{guess}")
+
+
+def _why_absent(type_: str) -> str:
+    reason = absent_operators().get(type_)
+    return f": {reason.why}" if reason else ""
 
 
 @functools.cache

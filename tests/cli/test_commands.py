@@ -138,17 +138,52 @@ def test_convert_refuses(failing, save, tmp_path):
 def test_ops_lists_all(cli):
     lines = cli("ops").stdout.splitlines()
     assert lines[0].split() == ["operator", "family", "gradient", "devices", "status"]
-    assert ["Relu", "activation", "yes", "cpu", "ready"] in [line.split() for line in lines]
-    assert lines[-1] == f"{len(registered())} operators"
+    rows = [line.split(maxsplit=4) for line in lines[1:-1]]
+    assert ["Relu", "activation", "yes", "cpu", "ready"] in rows
+    assert ["Add", "arithmetic", "yes", "cpu", "ready"] in rows
+    assert ["NCCLReduce", "-", "-", "-", "not here: NCCL"] in rows
+    assert [row[0] for row in rows] == sorted({*registered(), *known_caffe2_operators()})
+    assert lines[-1] == f"{len(registered())} operators; {len(_lacking())} of Caffe2's are not here"
+
+
+def test_ops_lists_all_as_json(cli):
     found = json.loads(cli("ops", "--json").stdout)
-    assert [f["name"] for f in found] == sorted(registered())
+    status = {f["name"]: f["status"] for f in found}
+    assert len(status) == len(found)
+    assert {name for name, text in status.items() if text == "not here"} == _lacking()
+    assert status.keys() == {*registered(), *known_caffe2_operators()}
 
 
 def test_ops_missing(cli):
     lines = cli("ops", "--missing").stdout.splitlines()
-    lacking = known_caffe2_operators() - set(registered())
-    assert set(lines[:-1]) == lacking
-    assert json.loads(cli("ops", "--missing", "--json").stdout) == sorted(lacking)
+    assert {line.strip() for line in lines if line.startswith(" ")} == _lacking()
+    above = lines[: lines.index("  NCCLReduce")]
+    title = [line for line in above if not line.startswith(" ")][-1]
+    assert title.startswith("NCCL: several GPUs exchange data")
+    assert lines[-1] == f"{len(_lacking())} of Caffe2's {len(known_caffe2_operators())} operators"
+    found = json.loads(cli("ops", "--missing", "--json").stdout)
+    assert [f["name"] for f in found] == sorted(_lacking())
+    assert all(f["reason"] and f["why"] for f in found)
+
+
+def test_ops_missing_without_a_reason(cli, monkeypatch):
+    import caffe2py.cli.ops as module
+
+    monkeypatch.setattr(module, "known_caffe2_operators", lambda: {*registered(), "Unheard"})
+    assert cli("ops", "--missing").stdout.splitlines()[:2] == ["not written yet", "  Unheard"]
+    assert json.loads(cli("ops", "--missing", "--json").stdout)[0]["why"] is None
+    assert ["Unheard", "-", "-", "-", "not", "here"] in [
+        line.split() for line in cli("ops").stdout.splitlines()
+    ]
+
+
+def test_ops_says_why_one_is_not_here(failing):
+    message = failing(4, "ops", "NCCLReduce")
+    assert "a Caffe2 operator that caffe2py lacks: several GPUs exchange data" in message
+
+
+def _lacking():
+    return known_caffe2_operators() - set(registered())
 
 
 def test_ops_describes_one(cli):
