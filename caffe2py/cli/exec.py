@@ -34,7 +34,7 @@ def _report(script: str) -> None:
     try:
         found = lacking(Path(script).read_text("utf-8", errors="replace"), script)
     except SyntaxError as error:
-        click.echo(f"{script}:{error.lineno}: not Python 3: {error.msg}", err=True)
+        click.echo(f"{script}:{error.lineno or 1}: not Python 3: {error.msg}", err=True)
         return
     for item in found:
         click.echo(f"{plain(script)}:{item.line}: no {item.what} {plain(item.name)}", err=True)

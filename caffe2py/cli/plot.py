@@ -35,7 +35,8 @@ def plot(log: str, out: str, logarithmic: bool) -> None:
     right = {name: _curve(records, name) for name in tests if "loss" not in name}
     picture = draw_curves(left, right, below="iteration", kind=kind, logarithmic=logarithmic)
     replace_file(out, picture)
-    click.echo(f"{plain(out)}: {len(records)} iterations, {', '.join([*left, *right])}")
+    count = f"{len(records)} iteration" + "s" * (len(records) != 1)
+    click.echo(f"{plain(out)}: {count}, {', '.join([*left, *right])}")
 
 
 def _curve(records: list[dict[str, Any]], name: str) -> Curve:

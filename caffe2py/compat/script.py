@@ -39,7 +39,8 @@ def run_script(path: str, args: Sequence[str], force: bool = False) -> int:
     """
     script = Path(path)
     if not script.is_file():
-        raise FileError(f"{path}: there is no such file")
+        what = "it is a folder" if Path(path).is_dir() else "there is no such file"
+        raise FileError(f"{path}: {what}")
     install(force)
     restore_numpy_names()
     before, folders = sys.argv, list(sys.path)

@@ -180,9 +180,13 @@ class BoundOperator:
         """Make an output a view of `array`."""
         self.shares = True
         for blob, seen in zip(self.input_blobs, self._inputs, strict=True):
-            if seen is array and blob.array is array:
+            if seen is None or blob.array is not seen or not np.may_share_memory(seen, array):
+                continue
+            if seen is array:
                 blob.tensor().lend_out()
-                blob.written()
+            else:
+                blob.expose()  # a part of it has another name now
+            blob.written()
         self.output_blobs[index].share(array)
 
     def steady(self, index: int) -> bool:

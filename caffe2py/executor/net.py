@@ -33,20 +33,28 @@ class Runner(Protocol):
 class SimpleRunner:
     """One operator after another, each through Python."""
 
-    def __init__(self, operators: Sequence[BoundOperator]) -> None:
+    def __init__(
+        self, operators: Sequence[BoundOperator], tell: Callable[[], None] = lambda: None
+    ) -> None:
         self.operators = operators
+        self._tell = tell
 
     def run(self) -> None:
         """Run all operators once."""
         for operator in self.operators:
+            self._tell()
             operator.run()
 
 
 class TableRunner:
     """Segments of launches in one machine-code loop each, and dynamic operators in between."""
 
-    def __init__(self, operators: Sequence[BoundOperator]) -> None:
+    def __init__(
+        self, operators: Sequence[BoundOperator], tell: Callable[[], None] = lambda: None
+    ) -> None:
+        """`tell` is called before operators that may run other nets."""
         self.steps: list[_Segment | BoundOperator] = []
+        self._tell = tell
         pending: list[BoundOperator] = []
         for operator in operators:
             if operator.dynamic:
@@ -64,6 +72,8 @@ class TableRunner:
     def run(self) -> None:
         """Run all operators once."""
         for step in self.steps:
+            if isinstance(step, BoundOperator):
+                self._tell()
             step.run()
 
 
@@ -182,15 +192,17 @@ class CreatedNet:
         written = written_blobs(net) if outermost else None
         origin = Origin(net.name, workspace.seed_for(net.name), device, written)
         self.operators = [BoundOperator(op, k, origin, workspace) for k, op in enumerate(net.op)]
-        self.runner: Runner = RUNNERS[net.type](self.operators)
         self._lock = threading.Lock()
+        self._thread = 0
         self._watches = 0
         self._watched: tuple[Blob, ...] = ()
+        self.runner: Runner = RUNNERS[net.type](self.operators, self._tell_watchers)
         _nets.add(self)
 
     def unlock_in_child(self) -> None:
         """After a fork nobody is left who could release the lock."""
         self._lock = threading.Lock()
+        self._thread = 0
 
     def cancel(self) -> None:
         """From another thread: let operators that wait give up, so that a run ends soon."""
@@ -198,26 +210,40 @@ class CreatedNet:
             operator.cancel()
 
     def run(self, iterations: int = 1) -> None:
-        """Run the net; calls from several threads take turns."""
+        """Run the net; calls from several threads take turns.
+
+        NetError if one of its own operators calls it.
+        """
+        self._refuse_nested()
         with self._lock:
+            self._thread = threading.get_ident()
             try:
                 for _ in range(iterations):
                     if floating.watched():
                         floating.run(self.operators)
                     else:
                         self.runner.run()
+                    self._tell_watchers()
             finally:
+                self._thread = 0
                 self._tell_watchers()
 
     def run_watched(self, after: Callable[[BoundOperator], None]) -> None:
         """Run the net once, one operator after another, and tell `after` of each that has run."""
+        self._refuse_nested()
         with self._lock:
+            self._thread = threading.get_ident()
             try:
                 for operator in self.operators:
                     operator.run()
                     after(operator)
             finally:
+                self._thread = 0
                 self._tell_watchers()
+
+    def _refuse_nested(self) -> None:
+        if self._thread == threading.get_ident():
+            raise NetError(f"net '{self.name}' is running already: one of its operators ran it")
 
     def _tell_watchers(self) -> None:
         """Plans of other nets may keep what they derived from blobs that this net writes."""

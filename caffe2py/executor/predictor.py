@@ -58,6 +58,10 @@ class Predictor:
                         f"Blob does not exist: {name}; the net's inputs are {self.input_names}"
                     )
             return named
+        if not isinstance(inputs, Sequence) or isinstance(inputs, str | bytes):
+            raise UsageError(
+                f"expected a list of arrays, or a mapping of names to them, found {inputs!r:.80}"
+            )
         names = self.input_names
         if len(inputs) > len(names):
             names = list(self._net.external_input)

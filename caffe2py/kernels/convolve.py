@@ -266,6 +266,7 @@ class Correlation:
 
     Images have `groups * channels` channels, results `groups * filters`; the filters' shape is
     (groups * filters, channels, *kernel), or (groups * filters, *kernel, channels) with `last`.
+    `short` allows short convolutions, whose errors are relative to the elements around.
     """
 
     images: int
@@ -275,6 +276,7 @@ class Correlation:
     image: tuple[int, ...]
     window: Window
     last: bool
+    short: bool = False
 
     def _as_products(self, x: Array, w: Array, y: Array) -> tuple[Array, Array, Array] | None:
         """Images, filters (as rows) and results as matrices, where unfolding changes nothing.
@@ -303,7 +305,9 @@ class Correlation:
         """How to get `out` positions by short convolutions, if that is possible and faster."""
         fitted = self.window.on(self.image)
         plain = fitted.kernel == (3, 3) and max(*fitted.stride, *fitted.dilation) == 1
-        if self.last or self.groups > 1 or not plain or not 0 <= min(fitted.pads) <= 2:
+        if not self.short or self.last or self.groups > 1 or not plain:
+            return None
+        if not 0 <= min(fitted.pads) <= max(fitted.pads) <= 2:
             return None
         return choose((out[0], out[1]), self.channels, self.filters, dtype, exact=exact)
 

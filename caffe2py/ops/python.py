@@ -36,7 +36,7 @@ class TensorView:
     @property
     def data(self) -> Any:
         """The elements: writing to them writes to the blob. Strings are bytes objects."""
-        return self._blob.tensor().array
+        return self._blob.expose()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,10 +45,11 @@ class TensorView:
 
     _shape = shape
 
-    def reshape(self, dims: Iterable[int]) -> None:
+    def reshape(self, dims: int | Iterable[int]) -> None:
         """Give the tensor these dimensions; what it holds then is undefined if its size changes."""
         array = self._blob.tensor().array
-        self._blob.resize(tuple(int(d) for d in dims), array.dtype)
+        sizes = dims if isinstance(dims, Iterable) else [dims]
+        self._blob.resize(tuple(int(d) for d in sizes), array.dtype)
 
     _reshape = reshape
 

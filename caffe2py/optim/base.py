@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import numbers
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -111,6 +112,10 @@ class Optimizer:
 
     def _check_rate(self) -> None:
         rate = getattr(self, self.rate_attribute, None)
+        if not isinstance(rate, numbers.Real | None):
+            raise UsageError(
+                f"{type(self).__name__}: the learning rate must be a number, found {rate!r:.80}"
+            )
         if rate is not None and (math.isnan(rate) or rate < 0):
             raise ValueRangeError(
                 f"{type(self).__name__}: Expect positive base learning rate, got {rate}"
@@ -144,7 +149,12 @@ class Optimizer:
 
     def _rate(self, step: Step, sign: int = 1) -> tuple[Any, Any]:
         """The blobs of the rate, times the sign, and of its counter, as the options say."""
-        rate = getattr(self, self.rate_attribute) * sign
+        given = getattr(self, self.rate_attribute)
+        if given is None:
+            raise UsageError(
+                f"{type(self).__name__}: the learning rate must be a number, found None"
+            )
+        rate = given * sign
         return self.build_lr(
             step.net, step.init, base_learning_rate=rate, policy=self.policy, **self.init_kwargs
         )

@@ -106,6 +106,8 @@ def _build(
     max_gradient_norm: float | None = None,
     allow_lr_injection: bool = False,
 ) -> Optimizer:
+    if not hasattr(model, "GetOptimizationParamInfo"):
+        raise UsageError(f"expected a ModelHelper, found {model!r:.80}")
     devices = _param_devices(model)
     model.Validate()
     params = [

@@ -92,15 +92,17 @@ class Tensor:
 
     `array` is the current value. `resize` keeps the address when the number of bytes does not
     grow, so plans that hold addresses stay valid. `quantum` says what the integers of a quantized
-    tensor mean; None for an ordinary one.
+    tensor mean; None for an ordinary one. `exposed` says that code from outside has got hold of
+    the storage, and may write to it at any time.
     """
 
-    __slots__ = ("_capacity", "array", "quantum")
+    __slots__ = ("_capacity", "array", "exposed", "quantum")
 
     def __init__(self, array: Array) -> None:
         self.array = array
         self._capacity = array
         self.quantum: Quantum | None = None
+        self.exposed = False
 
     def resize(self, shape: Shape, dtype: DType) -> Array:
         """Give the tensor this shape and dtype and return its array; contents are undefined."""
@@ -135,7 +137,7 @@ class Tensor:
     @property
     def lent(self) -> bool:
         """Whether others may hold the same storage."""
-        return self._capacity.nbytes < self.array.nbytes
+        return self.exposed or self._capacity.nbytes < self.array.nbytes
 
     def storage(self) -> tuple[Array, Array, Quantum | None]:
         """What `restore` needs to undo a change of shape; contents are not copied."""
@@ -193,6 +195,15 @@ class Blob:
         if not self.watched:
             self.watched = True
             Blob.watches += 1
+
+    def expose(self) -> Array:
+        """The array itself, for code from outside that may write to it now or later."""
+        tensor = self.tensor()
+        if not tensor.exposed:
+            tensor.exposed = True
+            if self.watched:
+                self.changed()
+        return tensor.array
 
     @property
     def array(self) -> Array | None:

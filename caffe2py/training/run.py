@@ -74,6 +74,15 @@ class Outcome:
         return self.iteration >= self.total
 
 
+#: What a setting of a type may be in JSON.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "list[str]": (list,),
+}
+
 #: Asked after each iteration, with the record: true to stop.
 Watcher = Callable[[dict[str, Any]], bool]
 
@@ -342,6 +351,12 @@ def _read_settings(folder: Path) -> Settings:
         strange = sorted(set(found) - known)
         if strange:
             raise ModelFormatError(f"unknown setting '{strange[0]}'", where=str(path))
+        for item in fields(Settings):
+            if item.name in found and not isinstance(found[item.name], _KINDS[str(item.type)]):
+                raise ModelFormatError(
+                    f"setting '{item.name}': expected {item.type}, found {found[item.name]!r:.80}",
+                    where=str(path),
+                )
         return Settings(**found)
     except OSError as error:
         raise FileError(f"cannot be read: {error.strerror}", where=str(path)) from None

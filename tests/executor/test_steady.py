@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from caffe2py import core, workspace
+from caffe2py.errors import NetError
 from tests.toy import net, op
 
 
@@ -88,3 +89,72 @@ def test_a_steady_run_plans_nothing():
     created = workspace.current().net("conv")
     created.operators[0].plan = None  # would be called
     workspace.RunNet("conv", 3)
+
+
+LAYER = net(op("FC", "a v b", "z"), name="layer")
+
+
+def feed_layer():
+    workspace.FeedBlob("a", np.ones((4, 32), np.float32))
+    workspace.FeedBlob("v", np.ones((32, 32), np.float32))
+    workspace.FeedBlob("b", np.zeros(32, np.float32))
+    workspace.CreateNet(LAYER)
+    workspace.RunNet("layer")
+
+
+def answer():
+    workspace.RunNet("layer")
+    return float(workspace.FetchBlob("z")[0, 0])
+
+
+def test_a_python_operator_that_evaluates_sees_the_training_so_far():
+    feed_layer()
+    seen = []
+    train = core.Net("train")
+    train.Scale("v", "v", scale=2.0)
+    train.Python(lambda inputs, outputs: seen.append(answer()))([], [])
+    workspace.CreateNet(train)
+    workspace.RunNet(train, 3)
+    assert seen == [64, 128, 256]
+
+
+def test_weights_that_a_python_operator_writes_in_its_input_are_seen():
+    feed_layer()
+    held = []
+
+    def write(inputs, outputs):
+        held.append(inputs[0].data)
+        held[0].fill(7)
+
+    writer = core.Net("writer")
+    writer.Python(write)(["v"], [])
+    workspace.RunNetOnce(writer)
+    assert answer() == 224
+    held[0].fill(2)  # whoever holds the array may write to it at any time
+    assert answer() == 64
+
+
+def test_weights_that_are_a_part_of_another_blob_are_seen():
+    feed_layer()
+    workspace.FeedBlob("t", np.array([0], np.int32))
+    link = core.CreateOperator(
+        "rnn_internal_apply_link", ["t", "v"], ["part", "v"], offset=0, window=3
+    )
+    workspace.RunOperatorOnce(link)
+    before = answer()
+    workspace.RunOperatorOnce(core.CreateOperator("Scale", "part", "part", scale=5.0))
+    workspace.RunNet("layer")
+    assert workspace.FetchBlob("z")[0, 1] == 5 * before
+
+
+def test_a_net_that_runs_itself_is_refused():
+    def run_again(inputs, outputs):
+        workspace.RunNet("again")
+
+    made = core.Net("again")
+    made.Python(run_again)([], [])
+    workspace.CreateNet(made)
+    with pytest.raises(NetError, match="net 'again' is running already"):
+        workspace.RunNet("again")
+    with pytest.raises(NetError, match="running already"):
+        workspace.RunNet("again")  # the first failure left nothing locked

@@ -168,3 +168,14 @@ def test_optimizers_of_ones_own():
         optimizer.Optimizer()(net, core.Net("i"), "w", "g")
     with pytest.raises(ValueError, match="does not support sparse gradients"):
         optimizer.WeightDecayBuilder(0.1)(net, core.Net("i"), "w", core.GradientSlice("r", "v"))
+
+
+@pytest.mark.parametrize("build", [optimizer.build_sgd, optimizer.build_adam])
+def test_rates_and_models_must_be_what_they_are(build):
+    model = ModelHelper("typed")
+    brew.fc(model, "x", "y", 2, 1)
+    model.AddGradientOperators([model.net.AveragedLoss("y", "loss")])
+    with pytest.raises(UsageError, match="learning rate must be a number, found 'fast'"):
+        build(model, "fast")
+    with pytest.raises(UsageError, match="expected a ModelHelper, found None"):
+        build(None, 0.1)

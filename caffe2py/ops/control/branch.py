@@ -17,6 +17,7 @@ from caffe2py.ops.control.common import (
     required_net,
     truth,
 )
+from caffe2py.proto.analysis import external_inputs
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.context import Call
@@ -37,9 +38,9 @@ def if_gradient(op: OperatorDef, output_grads: Sequence[GradientName]) -> Gradie
     What one branch makes and the other does not gets zeros there, or what came from outside.
     """
     before, given = distinct_gradients(op, output_grads)
-    then = backward_net(required_net(op, "then_net"), given)
+    then = _branch_backward(op, required_net(op, "then_net"), given)
     other_net = net_argument(op, "else_net")
-    other = None if other_net is None else backward_net(other_net, given)
+    other = None if other_net is None else _branch_backward(op, other_net, given)
     if other is None:
         other = Backward(_without_operators(then.net), dict(given))
     known = {*op.input, *op.output}
@@ -66,6 +67,33 @@ def if_gradient(op: OperatorDef, output_grads: Sequence[GradientName]) -> Gradie
     return Gradient((*before, made), found, frozenset(op.input))
 
 
+def _branch_backward(op: OperatorDef, net: NetDef, given: Gradients) -> Backward:
+    """The backward pass of one branch.
+
+    What the branch overwrites has no part in the outcome, so the gradient of what was there before
+    is zero. NetError for a gradient of something that If does not name as its input.
+    """
+    made = backward_net(net, given)
+    for name in external_inputs(net):
+        if name in made.gradients and name not in (*op.input, *op.output):
+            raise NetError(
+                f"net '{net.name}' reads '{name}', which is no input of the operator, so its "
+                "gradient would be lost",
+                hint=f"add '{name}' to the inputs",
+            )
+    written = {name for inner in net.op for name in inner.output}
+    for name, gradient in given.items():
+        if name in op.input and name in written and made.gradients.get(name) == gradient:
+            made.net.op.append(_zeros(name, gradient))
+    return Backward(made.net, made.gradients)
+
+
+def _zeros(like: str, target: str) -> OperatorDef:
+    zeros = OperatorDef(type="ConstantFill", input=[like], output=[target])
+    zeros.arg.append(make_argument("value", 0.0))
+    return zeros
+
+
 def _without_operators(net: NetDef) -> NetDef:
     made = NetDef()
     made.CopyFrom(net)
@@ -84,9 +112,7 @@ def _missing(
         if gradient not in maker.writes or gradient in other.writes or blob not in known:
             continue
         if blob not in given:
-            zeros = OperatorDef(type="ConstantFill", input=[blob], output=[gradient])
-            zeros.arg.append(make_argument("value", 0.0))
-            found.append(zeros)
+            found.append(_zeros(blob, gradient))
         elif given[blob] != gradient:
             found.append(copy_op(given[blob], gradient))
     return found

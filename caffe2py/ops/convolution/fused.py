@@ -9,7 +9,7 @@ import numpy as np
 from caffe2py.errors import ArityError, ShapeError
 from caffe2py.kernels.channels import launch_fold_into_filters
 from caffe2py.kernels.window import WINDOW_ARGS
-from caffe2py.ops.convolution.plain import correlation_of, differ, result_shape
+from caffe2py.ops.convolution.plain import WINOGRAD, correlation_of, differ, result_shape
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import Query, require_dtype, require_same_dtype
@@ -70,6 +70,7 @@ _fused = operator(
     arguments={
         **WINDOW_ARGS,
         "no_gradient_to_input": Arg(bool, False, "accepted; there is no gradient"),
+        "winograd": WINOGRAD,
         "bias": Arg(bool, False, "there is a bias"),
         "norm": Arg(bool, False, "there are scale, shift, mean and var"),
         "epsilon": Arg(float, 1e-5, "added to var"),

@@ -49,11 +49,15 @@ LARGE = [
     ((5, 5), 70, 9, {"kernel": 3, "pad": 1}),
     ((33, 40), 40, 17, {"kernel": 1}),
     ((26, 26), 64, 40, {"kernel": 3, "stride": 2, "group": 2}),
+    ((8, 9), 32, 33, {"kernel": 3, "pad_t": 1, "pad_l": 3, "pad_b": 1}),
+    ((8, 9), 32, 33, {"kernel": 3, "pad": 2}),
+    ((8, 9), 32, 33, {"kernel": 3, "pad": 1, "winograd": 0}),
 ]
 #: spellings and arguments that change nothing
 ODD = [
     {"order": "nchw"},
     {"no_gradient_to_input": 1},
+    {"winograd": 0},
     {"shared_buffer": 1},
     {"float16_compute": 1},
     {"kernel_h": 3, "kernel_w": 3},
