@@ -68,10 +68,10 @@ def test_a_copy_is_changed_in_place():
 
 def test_nets_share_copies():
     first, second = core.Net("first"), core.Net("second")
-    for net in (first, second):
+    for net, name in ((first, "first"), (second, "second")):
         net.AddExternalInput("x")
         with core.DeviceScope(GPUS[0]):
-            net.Relu("x", f"y_{net.Name()}")
+            net.Relu("x", f"y_{name}")
     made, devices = core.InjectDeviceCopiesAmongNets([first, second], {"x": CPU})
     assert lines(made[0]) == ["CopyCPUToGPU x -> x_gpu_0", "Relu x_gpu_0 -> y_first"]
     assert lines(made[1]) == ["Relu x_gpu_0 -> y_second"]
