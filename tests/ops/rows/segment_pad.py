@@ -11,49 +11,18 @@ from caffe2py.errors import (
     ValueRangeError,
 )
 from caffe2py.testing import Bad, Case, Sample
-
-ANY = ("float32", "float64", "int32", "int64", "bool", "uint8", "float16", "object")
-FLOATS = ("float32", "float64")
-LENGTHS = ([2, 0, 3], [], [0], [1, 1, 1, 1], [5], [0, 0, 4, 0])
-
-
-def draw(rng, shape, dtype="float32"):
-    if dtype == "object":
-        values = rng.integers(0, 100, shape)
-        return np.vectorize(lambda v: b"s%d" % v, otypes=[object])(values).reshape(shape)
-    return np.asarray(rng.integers(-8, 9, shape) / 4).astype(dtype)
-
-
-def zero(dtype):
-    return b"" if dtype.kind == "O" else dtype.type(0)
-
-
-def segments(data, lengths):
-    ends = np.cumsum(lengths)
-    return [data[end - n : end] for end, n in zip(ends, lengths, strict=True)]
-
-
-def joined(parts, data):
-    parts = [part for part in parts if len(part)]
-    return np.concatenate(parts) if parts else data[:0]
-
-
-def lengths_bad(inputs=1, negative=True):
-    rest = [X] * (inputs - 1)
-    bad = [
-        Bad([N.astype("f4"), *rest], DTypeError, "is float32; supported: int32, int64"),
-        Bad([N[None], *rest], ShapeError, "must have 1 dimension"),
-        Bad([N[0], *rest], ShapeError, "must have 1 dimension"),
-        Bad([], ArityError, "expected"),
-        Bad([N, *rest], InplaceError, "in place", same=[(0, 0)]),
-    ]
-    if negative:
-        bad.append(Bad([N - 2, *rest], ValueRangeError, r"lengths\[1\] is -1"))
-    return bad
-
-
-N = np.array([2, 1], np.int32)
-X = np.ones((3, 2), np.float32)
+from tests.ops.rows.segment_lengths import (
+    ANY,
+    FLOATS,
+    LENGTHS,
+    N,
+    X,
+    draw,
+    joined,
+    lengths_bad,
+    segments,
+    zero,
+)
 
 # ---------------------------------------------------------------- padding
 

@@ -13,35 +13,7 @@ from caffe2py.errors import (
     ValueRangeError,
 )
 from caffe2py.testing import Bad, Case, Sample
-
-FLOATS = ("float32", "float64")
-ANY = ("float32", "int8", "float16", "bool", "uint16", "object")
-OPEN = {"infer_full": "the size depends on the elements"}
-
-
-def _draw(rng, shape, dtype="float32"):
-    if dtype == "object":
-        return np.array([b"%d" % n for n in rng.integers(0, 99, math.prod(shape))], object).reshape(
-            shape
-        )
-    return np.asarray(rng.integers(0 if dtype[0] in "bu" else -9, 10, shape)).astype(dtype)
-
-
-def _i4(*values):
-    return np.array(values, np.int32)
-
-
-def _i8(*values):
-    return np.array(values, np.int64)
-
-
-def _lengths(rng, rows, most=4, dtype="int32"):
-    return rng.integers(0, most, rows).astype(dtype)
-
-
-F4 = np.ones((2, 3), np.float32)
-F8 = F4.astype("f8")
-FLAG = np.array([True, False, True])
+from tests.ops.rows.lookup import ANY, F4, F8, FLAG, FLOATS, OPEN, draw, i4, i8, some_lengths
 
 # ---------------------------------------------------------------- masks
 
@@ -49,7 +21,7 @@ FLAG = np.array([True, False, True])
 def _mask_samples(rng):
     for index, dtype in enumerate((*ANY, "float64")):
         for shape in ((3,), (5, 2), (4, 2, 3), (0, 2)):
-            inputs = [_draw(rng, shape, dtype), rng.integers(0, 2, shape[:1]).astype(bool)]
+            inputs = [draw(rng, shape, dtype), rng.integers(0, 2, shape[:1]).astype(bool)]
             yield Sample(inputs, outputs=1 + index % 2, gradient=dtype != "float16")
 
 
@@ -63,7 +35,7 @@ def _mask_gradients(rng):
     for dtype in ("float32", "float64", "float16", "int32"):
         for shape in ((3,), (5, 2), (4, 2, 3), (0, 2)):
             mask = rng.integers(0, 2, shape[:1]).astype(bool)
-            yield Sample([mask, _draw(rng, (mask.sum(), *shape[1:]), dtype)])
+            yield Sample([mask, draw(rng, (mask.sum(), *shape[1:]), dtype)])
 
 
 def _unmask(*pairs):
@@ -82,7 +54,7 @@ def _unmask_samples(rng):
             inputs = []
             for k in range(count):
                 more = rng.integers(0, 2, size).astype(bool) & (owner < k)
-                inputs += [(owner == k) | more, _draw(rng, (np.sum(owner == k),), dtype)]
+                inputs += [(owner == k) | more, draw(rng, (np.sum(owner == k),), dtype)]
             yield Sample(inputs)
 
 
@@ -125,19 +97,19 @@ SEQUENCES = [
 def _sequence_samples(rng):
     for dtype in FLOATS:
         for shape, args in SEQUENCES:
-            x = _draw(rng, shape, dtype)
+            x = draw(rng, shape, dtype)
             for mode in ("upper", "lower", "upperdiag", "lowerdiag"):
                 yield Sample([x], {**args, "mode": mode, "fill_val": 7.0})
             given = rng.integers(-1, 6, math.prod(shape) + 2).astype(np.int32)
             for mode in ("sequence", "window"):
                 fill = {"mode": mode, "fill_val": 7.0, "radius": 1}
                 yield Sample([x, given], {**args, **fill}, gradient=True)
-        x = _draw(rng, (2, 3, 4, 2), dtype)
+        x = draw(rng, (2, 3, 4, 2), dtype)
         args = {"mode": "sequence", "repeat_from_axis": -2, "fill_val": 0.5}
-        yield Sample([x, _i4(1, 2)], args)
+        yield Sample([x, i4(1, 2)], args)
         args = {"mode": "sequence", "axis": 2, "repeat_from_axis": 3}
-        yield Sample([x, _i4(1, 2, 3, 0, 9, 1)], args, gradient=False)
-    yield Sample([_draw(rng, (3, 4))], {"mode": "upper", "grad": 1})
+        yield Sample([x, i4(1, 2, 3, 0, 9, 1)], args, gradient=False)
+    yield Sample([draw(rng, (3, 4))], {"mode": "upper", "grad": 1})
 
 
 MASKS = [
@@ -187,18 +159,18 @@ MASKS = [
             Bad([F4], ArgumentError, "mode must be one of"),
             Bad([F4], ArgumentError, "found 'x'", {"mode": "x"}),
             Bad([F4], ArityError, "needs a second input", {"mode": "sequence"}),
-            Bad([F4, _i4(1)], ShapeError, "has 2 row", {"mode": "sequence"}),
+            Bad([F4, i4(1)], ShapeError, "has 2 row", {"mode": "sequence"}),
             Bad([F4, F4[0]], DTypeError, "is float32; supported: int32", {"mode": "sequence"}),
             Bad([F4], ShapeError, "out of range", {"mode": "upper", "axis": 2}),
             Bad([F4], ShapeError, "must lie before axis", {"mode": "upper", "batch": 1}),
             Bad([F4], ArgumentError, "needs mode", {"mode": "upper", "repeat_from_axis": 1}),
             Bad(
-                [F4, _i4(1, 1)],
+                [F4, i4(1, 1)],
                 ShapeError,
                 "must lie behind axis",
                 {"mode": "sequence", "repeat_from_axis": 1},
             ),
-            Bad([_i4(1)], DTypeError, "is int32", {"mode": "upper"}),
+            Bad([i4(1)], DTypeError, "is int32", {"mode": "upper"}),
         ],
     ),
 ]
@@ -210,8 +182,8 @@ def _permutation_samples(rng):
     for index, dtype in enumerate((*ANY, "float64")):
         for shape in ((3,), (5, 2), (4, 2, 3), (0, 2)):
             at = rng.permutation(shape[0]).astype("int64" if index % 2 else "int32")
-            yield Sample([_draw(rng, shape, dtype), at], gradient=dtype != "float16")
-    yield Sample([_draw(rng, (3, 2)), _i4(0, 2, 0)])
+            yield Sample([draw(rng, shape, dtype), at], gradient=dtype != "float16")
+    yield Sample([draw(rng, (3, 2)), i4(0, 2, 0)])
 
 
 def _permutation_gradient(at, dy):
@@ -224,7 +196,7 @@ def _permutation_gradients(rng):
     for dtype in FLOATS:
         for shape in ((3,), (5, 2), (4, 2, 3), (0, 2)):
             at = rng.integers(0, max(shape[0], 1), shape[0]).astype(np.int32)
-            yield Sample([at, _draw(rng, shape, dtype)])
+            yield Sample([at, draw(rng, shape, dtype)])
 
 
 def _scatter(x, indices, updates, axis=1):
@@ -245,7 +217,7 @@ def _scatter_samples(rng):
             sizes[axis] = count
             order = np.argsort(rng.uniform(0, 1, shape), axis)
             at = np.take(order, range(count), axis).astype("int32" if axis else "int64")
-            inputs = [_draw(rng, shape, dtype), at, _draw(rng, sizes, dtype)]
+            inputs = [draw(rng, shape, dtype), at, draw(rng, sizes, dtype)]
             yield Sample(inputs, {} if axis == 1 else {"axis": axis})
 
 
@@ -253,7 +225,7 @@ def _removed_samples(rng):
     for index, dtype in enumerate(ANY):
         for shape, count in (((3,), 2), ((5, 2), 3), ((4, 2, 3), 0), ((9, 1), 20)):
             at = rng.integers(0, shape[0], count).astype("int64" if index % 2 else "int32")
-            yield Sample([_draw(rng, shape, dtype), at])
+            yield Sample([draw(rng, shape, dtype), at])
 
 
 def _copied(x, indices, row):
@@ -266,15 +238,15 @@ def _copied_samples(rng):
     for dtype in ("float32", "float64", "float16", "int32", "int64"):
         for shape, count in (((3, 2), 2), ((5, 4), 0), ((4, 1), 6), ((2, 0), 1)):
             at = rng.integers(0, shape[0], count)
-            inputs = [_draw(rng, shape, dtype), at, _draw(rng, shape[1:], dtype)]
+            inputs = [draw(rng, shape, dtype), at, draw(rng, shape[1:], dtype)]
             yield Sample(inputs, same=[(0, 0)], gradient=False)
-    inputs = [_draw(rng, (3, 2)), _i8(), _draw(rng, (2,))]
+    inputs = [draw(rng, (3, 2)), i8(), draw(rng, (2,))]
     yield Sample(inputs, same=[(0, 0)])
 
 
 def _any_matrices(rng):
     for dtype in ("float32", "float64", "float16", "int32", "int64"):
-        yield Sample([_draw(rng, (3, 2), dtype)])
+        yield Sample([draw(rng, (3, 2), dtype)])
 
 
 WIDE = np.ones((3, 2), np.float32)
@@ -285,10 +257,10 @@ ROWS = [
         lambda x, at: x[at],
         _permutation_samples,
         bad=[
-            Bad([WIDE, _i4(0, 1, 3)], ValueRangeError, "index 3 at position 2"),
-            Bad([WIDE, _i4(0, 1)], ShapeError, "one index for each row"),
+            Bad([WIDE, i4(0, 1, 3)], ValueRangeError, "index 3 at position 2"),
+            Bad([WIDE, i4(0, 1)], ShapeError, "one index for each row"),
             Bad([WIDE, F4[0]], DTypeError, "is float32"),
-            Bad([WIDE[0, 0], _i4(0)], ShapeError, "at least 1 dimension"),
+            Bad([WIDE[0, 0], i4(0)], ShapeError, "at least 1 dimension"),
             Bad([WIDE], ArityError, "expected 2"),
         ],
     ),
@@ -297,10 +269,10 @@ ROWS = [
         _permutation_gradient,
         _permutation_gradients,
         bad=[
-            Bad([_i4(0, 1, 3), WIDE], ValueRangeError, "index 3 at position 2"),
-            Bad([_i4(0, 1), WIDE], ShapeError, "one index for each row"),
-            Bad([_i4(0), _i4(0)], DTypeError, "is int32"),
-            Bad([_i4(0)], ArityError, "expected 2"),
+            Bad([i4(0, 1, 3), WIDE], ValueRangeError, "index 3 at position 2"),
+            Bad([i4(0, 1), WIDE], ShapeError, "one index for each row"),
+            Bad([i4(0), i4(0)], DTypeError, "is int32"),
+            Bad([i4(0)], ArityError, "expected 2"),
         ],
     ),
     Case(
@@ -323,10 +295,10 @@ ROWS = [
         lambda x, at: np.delete(x, np.unique(at), 0),
         _removed_samples,
         bad=[
-            Bad([WIDE, _i4(3)], ValueRangeError, "index 3 at position 0"),
-            Bad([WIDE, _i4(0, -1)], ValueRangeError, "index -1 at position 1"),
+            Bad([WIDE, i4(3)], ValueRangeError, "index 3 at position 0"),
+            Bad([WIDE, i4(0, -1)], ValueRangeError, "index -1 at position 1"),
             Bad([WIDE, F4[0]], DTypeError, "is float32"),
-            Bad([WIDE[0, 0], _i4(0)], ShapeError, "at least 1 dimension"),
+            Bad([WIDE[0, 0], i4(0)], ShapeError, "at least 1 dimension"),
             Bad([WIDE], ArityError, "expected 2"),
         ],
         skip=OPEN,
@@ -336,12 +308,12 @@ ROWS = [
         _copied,
         _copied_samples,
         bad=[
-            Bad([WIDE, _i8(3), WIDE[0]], ValueRangeError, "index 3", same=[(0, 0)]),
-            Bad([WIDE, _i8(0), F4[0]], ShapeError, "it replaces rows", same=[(0, 0)]),
-            Bad([WIDE, _i8(0), WIDE], ShapeError, "must have 1 dimension", same=[(0, 0)]),
+            Bad([WIDE, i8(3), WIDE[0]], ValueRangeError, "index 3", same=[(0, 0)]),
+            Bad([WIDE, i8(0), F4[0]], ShapeError, "it replaces rows", same=[(0, 0)]),
+            Bad([WIDE, i8(0), WIDE], ShapeError, "must have 1 dimension", same=[(0, 0)]),
             Bad([WIDE, F4[0], WIDE[0]], DTypeError, "is float32", same=[(0, 0)]),
-            Bad([WIDE, _i8(0), F8[0, :2]], DTypeError, "one type", same=[(0, 0)]),
-            Bad([WIDE, _i8(0), WIDE[0]], InplaceError, "must be the same blob"),
+            Bad([WIDE, i8(0), F8[0, :2]], DTypeError, "one type", same=[(0, 0)]),
+            Bad([WIDE, i8(0), WIDE[0]], InplaceError, "must be the same blob"),
         ],
         skip={"inplace": "it is always in place"},
     ),
@@ -375,7 +347,7 @@ def _partition_samples(rng):
         for shape in ((5,), (2, 3), (0,)):
             keys = _keys(rng, shape, index)
             yield Sample([keys], {"pack_first_input": index % 2}, outputs=2)
-            more = [_draw(rng, (*shape, 2), dtype), _draw(rng, shape, dtype)]
+            more = [draw(rng, (*shape, 2), dtype), draw(rng, shape, dtype)]
             yield Sample([keys, *more], {"pack_first_input": index % 2}, outputs=6)
 
 
@@ -392,11 +364,11 @@ def _lengths_partition(lengths, keys, *rest, pack_first_input=0):
 
 def _lengths_partition_samples(rng):
     for index, dtype in enumerate(ANY):
-        lengths = _lengths(rng, 1 + index)
+        lengths = some_lengths(rng, 1 + index)
         size = int(lengths.sum())
         keys, args = _keys(rng, (size,), index), {"pack_first_input": index % 2}
         yield Sample([lengths, keys], args, outputs=4)
-        yield Sample([lengths, keys, _draw(rng, (size, 2), dtype)], args, outputs=6)
+        yield Sample([lengths, keys, draw(rng, (size, 2), dtype)], args, outputs=6)
 
 
 def _gathered(keys, *shards):
@@ -411,7 +383,7 @@ def _gathered_samples(rng):
         for count, block in ((1, ()), (2, (2,)), (3, (2, 2))):
             keys = _keys(rng, (6,), index)
             sizes = [int(np.sum(keys % count == k)) for k in range(count)]
-            shards = [_draw(rng, (n, *block), dtype) for n in sizes]
+            shards = [draw(rng, (n, *block), dtype) for n in sizes]
             yield Sample([keys, *shards], gradient=dtype != "float16")
 
 
@@ -421,11 +393,11 @@ KEYS = [
         _partition,
         _partition_samples,
         bad=[
-            Bad([_i4(1), _i4(1)], ArityError, "a multiple of their number", outputs=3),
+            Bad([i4(1), i4(1)], ArityError, "a multiple of their number", outputs=3),
             Bad([], ArityError, "1 input.s. or more", outputs=1),
             Bad([F4], DTypeError, "is float32", outputs=2),
-            Bad([_i4(1, 2), F4[0]], ShapeError, "must begin with", outputs=4),
-            Bad([_i4(1, 2)[0], F4[0]], ShapeError, "at least 1 dimension", outputs=4),
+            Bad([i4(1, 2), F4[0]], ShapeError, "must begin with", outputs=4),
+            Bad([i4(1, 2)[0], F4[0]], ShapeError, "at least 1 dimension", outputs=4),
         ],
         skip=OPEN,
     ),
@@ -434,11 +406,11 @@ KEYS = [
         _lengths_partition,
         _lengths_partition_samples,
         bad=[
-            Bad([_i4(1), _i4(1, 2)], ValueRangeError, "must add up to 2", outputs=4),
-            Bad([_i4(1), _i4(1)], ArityError, "a multiple of their number", outputs=3),
-            Bad([_i8(1), _i4(1)], DTypeError, "is int64; supported: int32", outputs=4),
-            Bad([_i4(1), _i4(1)[None]], ShapeError, "must have 1 dimension", outputs=4),
-            Bad([_i4(1)], ArityError, "2 input.s. or more", outputs=2),
+            Bad([i4(1), i4(1, 2)], ValueRangeError, "must add up to 2", outputs=4),
+            Bad([i4(1), i4(1)], ArityError, "a multiple of their number", outputs=3),
+            Bad([i8(1), i4(1)], DTypeError, "is int64; supported: int32", outputs=4),
+            Bad([i4(1), i4(1)[None]], ShapeError, "must have 1 dimension", outputs=4),
+            Bad([i4(1)], ArityError, "2 input.s. or more", outputs=2),
         ],
         skip=OPEN,
     ),
@@ -447,12 +419,12 @@ KEYS = [
         _gathered,
         _gathered_samples,
         bad=[
-            Bad([_i4(0, 0, 2), F4[:2], F4[:1]], ValueRangeError, "3 key.s. belong to shard 0"),
-            Bad([_i4(0, 1), F4, F4], ShapeError, "2 key.s. for 4 row"),
-            Bad([_i4(0, 1), F4[:1], WIDE[:1]], ShapeError, "rows of the first shard"),
-            Bad([_i4(0, 1), F4[:1], F8[:1]], DTypeError, "one type"),
+            Bad([i4(0, 0, 2), F4[:2], F4[:1]], ValueRangeError, "3 key.s. belong to shard 0"),
+            Bad([i4(0, 1), F4, F4], ShapeError, "2 key.s. for 4 row"),
+            Bad([i4(0, 1), F4[:1], WIDE[:1]], ShapeError, "rows of the first shard"),
+            Bad([i4(0, 1), F4[:1], F8[:1]], DTypeError, "one type"),
             Bad([F4[0], F4], DTypeError, "is float32"),
-            Bad([_i4(0)], ArityError, "at least 2"),
+            Bad([i4(0)], ArityError, "at least 2"),
         ],
     ),
 ]
