@@ -146,6 +146,20 @@ def _inner_tile(a, at, one, two, three, b, b_at, first, second, third, deep, til
     tile[12], tile[13], tile[14], tile[15] = s30, s31, s32, s33
 
 
+def _inner_row(a, at, b, b_at, first, second, third, deep, tile):
+    """As `_inner_tile`, for a single row of a."""
+    line = a[at : at + deep]
+    b0 = b[b_at : b_at + deep]
+    b1 = b[b_at + first : b_at + first + deep]
+    b2 = b[b_at + second : b_at + second + deep]
+    b3 = b[b_at + third : b_at + third + deep]
+    s0 = s1 = s2 = s3 = a.dtype.type(0)
+    for k in range(deep):
+        x = line[k]
+        s0, s1, s2, s3 = s0 + x * b0[k], s1 + x * b1[k], s2 + x * b2[k], s3 + x * b3[k]
+    tile[0], tile[1], tile[2], tile[3] = s0, s1, s2, s3
+
+
 def inner_block(a, a_at, a_row, b, b_at, b_row, c, c_at, c_row, rows, columns, deep, tile):
     """c[r, s] += sum of a[r, k] * b[s, k]; a and b step by rows."""
     for r in range(0, rows, SQUARE):
@@ -154,10 +168,16 @@ def inner_block(a, a_at, a_row, b, b_at, b_row, c, c_at, c_row, rows, columns, d
         for s in range(0, columns, SQUARE):
             wide = min(SQUARE, columns - s)
             first, second, third = min(1, wide - 1), min(2, wide - 1), wide - 1
-            _inner_tile(
-                a, a_at + r * a_row, one * a_row, two * a_row, three * a_row,
-                b, b_at + s * b_row, first * b_row, second * b_row, third * b_row, deep, tile,
-            )  # fmt: skip
+            if high == 1:
+                _inner_row(
+                    a, a_at + r * a_row, b, b_at + s * b_row, first * b_row, second * b_row,
+                    third * b_row, deep, tile,
+                )  # fmt: skip
+            else:
+                _inner_tile(
+                    a, a_at + r * a_row, one * a_row, two * a_row, three * a_row,
+                    b, b_at + s * b_row, first * b_row, second * b_row, third * b_row, deep, tile,
+                )  # fmt: skip
             for i in range(high):
                 at = c_at + (r + i) * c_row + s
                 for j in range(wide):
