@@ -9,6 +9,7 @@ import contextlib
 import os
 import struct
 import tempfile
+from collections.abc import Iterator
 from typing import IO, Self
 
 from caffe2py.adapters.db import Mode, register
@@ -211,7 +212,7 @@ def _open(path: str, mode: str) -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def _writing(path: str):  # type: ignore[no-untyped-def]
+def _writing(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -43,7 +44,7 @@ class Metadata(NamedTuple):
     feature_specs: Any = None
 
 
-class Field:
+class Field(abc.ABC):
     """Base of all: a tree whose leaves are scalars, each a column of the record.
 
     Names, types, metadata and blobs are lists with one item a scalar, in the same order.
@@ -56,13 +57,13 @@ class Field:
             child._set_parent(self, index)
             self._field_offsets.append(self._field_offsets[-1] + len(child.all_scalars()))
 
+    @abc.abstractmethod
     def parts(self) -> list[tuple[str, Field]]:
         """The fields right below this one, by name."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def clone(self, keep_blobs: bool = True) -> Any:
         """A copy, with blobs or without."""
-        raise NotImplementedError
 
     def clone_schema(self) -> Any:
         """A copy without blobs."""
@@ -118,8 +119,6 @@ class Field:
             and self.field_types() == other.field_types()
             and self.field_metadata() == other.field_metadata()
         )
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         inner = [f"{name}={part!r}" for name, part in self.parts()]
@@ -289,8 +288,9 @@ class Struct(Field):
         field = self.fields.get(head)
         if field is None or not rest:
             return field
+        inner: Any = field  # scalars have no items: then a TypeError
         try:
-            found: Field = field[rest]  # type: ignore[index]
+            found: Field = inner[rest]
         except (KeyError, TypeError):
             return None
         return found
@@ -385,10 +385,10 @@ class List(Field):
 
     def __getitem__(self, item: str) -> Any:
         head, _, rest = item.partition(SEPARATOR)
-        part = dict(self.parts()).get(head)
+        part: Any = dict(self.parts()).get(head)
         if part is None or (rest and part is not self._items):
             raise KeyError(f"a list has no field {item}")
-        return part[rest] if rest else part  # type: ignore[index]
+        return part[rest] if rest else part
 
 
 class ListWithEvicted(List):

@@ -29,8 +29,8 @@ class Line(str):
         made.full = full
         return made
 
-    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
-        return str(self), self.full
+    def __reduce__(self) -> tuple[type[Line], tuple[str, str]]:
+        return Line, (str(self), self.full)
 
 
 def user_line() -> Line | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -57,7 +58,7 @@ def db_name(epoch: int, node_name: str, db_prefix: str, path_prefix: str | None 
     return path_prefix + name if path_prefix else os.path.join(db_prefix, name)  # noqa: PTH118
 
 
-class _Manager:
+class _Manager(abc.ABC):
     """What managers of one node and of many have in common: the user's handler."""
 
     def __init__(self, db_prefix: str, db_type: str, metadata_handler: Any) -> None:
@@ -67,9 +68,9 @@ class _Manager:
         self._path_prefix: str | None = None
         self._path_type: str | None = None
 
+    @abc.abstractmethod
     def collect_checkpoint_stats(self, stats: dict[str, float]) -> None:
         """Add the seconds that the last action took, by database."""
-        raise NotImplementedError
 
     def report_checkpoint_stats(self, action_name: str) -> None:
         """Tell the handler how long the last action took."""

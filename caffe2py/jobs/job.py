@@ -77,7 +77,7 @@ class UploadTaskGroupBuilder:
 
     def build(self, epoch: int, checkpoint_manager: Any) -> TaskGroup:
         """The tasks for the checkpoints of an epoch."""
-        raise NotImplementedError
+        raise NotImplementedError  # users derive from it, as they do in Caffe2
 
 
 class JobRunner:

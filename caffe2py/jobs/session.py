@@ -88,10 +88,10 @@ class Session:
 
     def fetch_output(self, output: Any) -> Any:
         """The value of a task's output."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass need not have outputs
 
     def _run_compiled(self, compiled: Any) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass may compile only
 
     @classmethod
     def _compile_task_group(cls, task_group: TaskGroup, setup_net_list: Any = None) -> Any:

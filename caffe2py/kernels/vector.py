@@ -40,7 +40,7 @@ _DEPTHWISE = ("emit.py", "emit_winograd.py", "emit_depthwise.py")
 
 #: nine(x, at, wide, w, w_at, y, y_at, count, bias, low): a row of 3 x 3 windows, 1 or 2 apart.
 #: y[y_at + j] = max(low, bias + sum of w[w_at + 3 i + k] * x[at + i * wide + step * j + k]), j <
-#: count. Reads whole vectors of x: up to 3 beyond the last element.
+#: count. Reads whole vectors of x: up to 3 vectors beyond the last element.
 nine1, nine2 = Intrinsic("nine1", _DEPTHWISE), Intrinsic("nine2", _DEPTHWISE)
 
 

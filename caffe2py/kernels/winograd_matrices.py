@@ -5,8 +5,8 @@
 gives m x m results of a 3 x 3 filter g from (m + 2) x (m + 2) elements d with (m + 2)^2 products
 instead of 9 m^2: 2.25 times fewer for m = 2, 4 times for m = 4. The matrices are those of Lavin and
 Gray, "Fast Algorithms for Convolutional Neural Networks" (2016), with the points 0, 1, -1 and, for
-m = 4, 2 and -2. Rounding errors grow with the coefficients: about 3e-7 of the largest result in
-float32 for m = 2, 8e-6 for m = 4.
+m = 4, 2 and -2. Rounding errors grow with the coefficients: up to about 6e-7 of the largest
+result in float32 for m = 2, 2e-5 for m = 4.
 """
 
 from __future__ import annotations

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from caffe2py.errors import BlobTypeError, DTypeError
+from caffe2py.errors import BlobTypeError
 from caffe2py.registry.context import Call
 from caffe2py.tensor.tensor import Array, Tensor
-from caffe2py.tensor.types import STRING, dtype_name
 
 T = TypeVar("T")
 
@@ -43,21 +42,6 @@ def tensor_of(call: Call, index: int) -> Array:
     """The array of an input, which may grow in place; errors as `Call.inputs`."""
     array = tensor_or_none(call, index)
     return call.inputs[index] if array is None else array
-
-
-def text_of(call: Call, index: int) -> bytes:
-    """The string in an input: a string blob, or a tensor of one string."""
-    value = call.value(index)
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, Tensor) and value.array.dtype == STRING and value.array.size == 1:
-        return bytes(value.array.reshape(-1)[0])
-    found = (
-        f"{dtype_name(value.array.dtype)}{list(value.array.shape)}"
-        if isinstance(value, Tensor)
-        else kind_of(value)
-    )
-    raise DTypeError(f"input {index} '{call.input_blob(index)}': expected a string, found {found}")
 
 
 def kind_of(value: object) -> str:

@@ -153,7 +153,7 @@ ENDS = [
 ]
 
 
-def _matrix(x, front, num_reduce_dim):
+def matrix(x, front, num_reduce_dim):
     """X with what is reduced as rows, and the shape of the result."""
     cut = num_reduce_dim if front else x.ndim - num_reduce_dim
     rest = x.shape[cut:] if front else x.shape[:cut]
@@ -173,7 +173,7 @@ def _parts(rows, lengths):
 
 def _end(front, mean):
     def ref(x, lengths=None, num_reduce_dim=1, num_reduce_dims=1):
-        rows, rest = _matrix(x, front, num_reduce_dim)
+        rows, rest = matrix(x, front, num_reduce_dim)
         count, counted = _parts(rows, lengths)
         total = np.where(counted, rows, np.zeros_like(rows)).sum(axis=1, dtype=x.dtype)
         if mean:
@@ -187,7 +187,7 @@ def _end_gradient(front, mean):
     def ref(dy, x, lengths=None, num_reduce_dim=1, num_reduce_dims=1):
         if x.dtype == np.int64 and dy.dtype != np.int64:
             x = np.zeros(x, dy.dtype)
-        rows, _ = _matrix(x, front, num_reduce_dim)
+        rows, _ = matrix(x, front, num_reduce_dim)
         count, counted = _parts(rows, lengths)
         flat = dy.reshape(-1)
         if mean:
@@ -198,14 +198,14 @@ def _end_gradient(front, mean):
     return ref
 
 
-def _end_samples(front):
+def end_samples(front, draw, shapes):
     def samples(rng):
         for dtype in NUMERIC:
-            for shape, args in ENDS:
-                x = _draw(rng, shape, dtype)
+            for shape, args in shapes:
+                x = draw(rng, shape, dtype)
                 yield Sample([x], args)
                 if args.get("num_reduce_dim", 1) == 1:
-                    rows, _ = _matrix(x, front, 1)
+                    rows, _ = matrix(x, front, 1)
                     lengths = rng.integers(0, rows.shape[1] + 1, len(rows)).astype(np.int32)
                     yield Sample([x, lengths], args)
 
@@ -214,7 +214,7 @@ def _end_samples(front):
 
 def _end_gradients(front):
     def samples(rng):
-        for sample in _end_samples(front)(rng):
+        for sample in end_samples(front, _draw, ENDS)(rng):
             x = sample.inputs[0]
             y = _end(front, False)(*sample.inputs, **sample.args)
             yield Sample([_draw(rng, y.shape, x.dtype), *sample.inputs], sample.args)
@@ -261,7 +261,7 @@ def _ends():
         for kind in ("Sum", "Mean"):
             front, mean = end == "Front", kind == "Mean"
             name = f"Reduce{end}{kind}"
-            ref, samples = _end(front, mean), _end_samples(front)
+            ref, samples = _end(front, mean), end_samples(front, _draw, ENDS)
             yield Case(name, ref, samples, bad=_end_errors(front), **SUMS)
             ref, samples = _end_gradient(front, mean), _end_gradients(front)
             yield Case(f"{name}Gradient", ref, samples, bad=_end_gradient_errors(front))

@@ -13,8 +13,8 @@ from caffe2py.errors import (
     ValueRangeError,
 )
 from caffe2py.testing import Bad, Case, Sample
+from tests.ops.rows.reduction import NUMERIC, end_samples, matrix
 
-NUMERIC = ("int32", "int64", "float32", "float64")
 FLOATS = ("float32", "float64")
 F4 = np.ones((2, 3), np.float32)
 F8 = np.ones((2, 3), np.float64)
@@ -47,19 +47,13 @@ ENDS = [
 ]
 
 
-def _cut(x, front, num_reduce_dim):
-    cut = num_reduce_dim if front else x.ndim - num_reduce_dim
-    flat = x.reshape(math.prod(x.shape[:cut]), math.prod(x.shape[cut:]))
-    return (flat.T if front else flat), (x.shape[cut:] if front else x.shape[:cut])
-
-
 def _counts(rows, lengths):
     return [rows.shape[1]] * len(rows) if lengths is None else lengths.reshape(-1)
 
 
 def _end(front):
     def ref(x, lengths=None, num_reduce_dim=1, num_reduce_dims=1):
-        rows, rest = _cut(x, front, num_reduce_dim)
+        rows, rest = matrix(x, front, num_reduce_dim)
         counts = _counts(rows, lengths)
         found = [row[:n].max() if n else 0 for row, n in zip(rows, counts, strict=True)]
         return np.array(found, x.dtype).reshape(rest)
@@ -69,7 +63,7 @@ def _end(front):
 
 def _end_gradient(front):
     def ref(dy, x, y, lengths=None, num_reduce_dim=1):
-        rows, _ = _cut(x, front, num_reduce_dim)
+        rows, _ = matrix(x, front, num_reduce_dim)
         inside = np.arange(rows.shape[1]) < np.array(_counts(rows, lengths))[:, None]
         same = inside & (rows == y.reshape(-1, 1))
         dx = np.where(same, dy.reshape(-1, 1), np.zeros_like(rows))
@@ -78,23 +72,9 @@ def _end_gradient(front):
     return ref
 
 
-def _end_samples(front):
-    def samples(rng):
-        for dtype in NUMERIC:
-            for shape, args in ENDS:
-                x = _apart(rng, shape, dtype)
-                yield Sample([x], args)
-                if args.get("num_reduce_dim", 1) == 1:
-                    rows, _ = _cut(x, front, 1)
-                    lengths = rng.integers(0, rows.shape[1] + 1, len(rows)).astype(np.int32)
-                    yield Sample([x, lengths], args)
-
-    return samples
-
-
 def _end_gradients(front):
     def samples(rng):
-        for sample in _end_samples(front)(rng):
+        for sample in end_samples(front, _apart, ENDS)(rng):
             x, *lengths = sample.inputs
             y = _end(front)(*sample.inputs, **sample.args)
             args = {k: v for k, v in sample.args.items() if k == "num_reduce_dim"}
@@ -110,7 +90,7 @@ def _end_cases(end):
     yield Case(
         f"Reduce{end}Max",
         _end(front),
-        _end_samples(front),
+        end_samples(front, _apart, ENDS),
         bad=[
             Bad([F4], ShapeError, "num_reduce_dim 3 is out of", args={"num_reduce_dim": 3}),
             Bad([F4, few], ShapeError, f"must hold {3 if front else 2} length"),
