@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from caffe2py.errors import MissingBlobError, UsageError
-from caffe2py.executor.fuse import fuse
 from caffe2py.executor.inputs import as_net, blob_name
+from caffe2py.executor.passes.pipeline import optimize as optimize_net
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.analysis import clone
 
@@ -34,7 +34,7 @@ class Predictor:
         self.output_names = list(self._net.external_output)
         for name in self.input_names:
             self.workspace.create_blob(name)
-        bound = fuse(self._net, self.output_names) if optimize else self._net
+        bound = optimize_net(self._net, self.output_names) if optimize else self._net
         self.workspace.create_net(bound)
 
     def run(self, inputs: Sequence[Any] | Mapping[Any, Any]) -> list[Any]:

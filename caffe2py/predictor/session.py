@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe2py.errors import Error, MissingBlobError
-from caffe2py.executor.fuse import fuse
+from caffe2py.executor.passes.pipeline import optimize
 from caffe2py.executor.workspace import Workspace
 from caffe2py.predictor.load import Model
 from caffe2py.proto.analysis import clone, nested_nets
@@ -78,7 +78,7 @@ class Session:
             net = _on_device(self.model.predict, self._device)
             named = net if net.name else clone(net, self.model.name)
             if self._optimize:
-                named = fuse(named, self._keep)
+                named = optimize(named, self._keep)
             self._net = self.workspace.create_net(named, overwrite=True)
 
     def run(self) -> None:

@@ -20,7 +20,7 @@ _CONVOLUTIONS = ("Conv", "Conv2D")
 _ORDER = {"SpatialBN": 0, "Sum": 1, "Relu": 2}
 
 
-def fuse(net: NetDef, keep: Collection[str] | None = None) -> NetDef:
+def fuse_convolutions(net: NetDef, keep: Collection[str] | None = None) -> NetDef:
     """The net with convolutions that take in what follows them; the net itself if there are none.
 
     `keep` are the blobs that are looked at afterwards, besides those that the net declares as its

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from caffe2py import workspace
-from caffe2py.executor.fuse import fuse
+from caffe2py.executor.passes.convolutions import fuse_convolutions
 from tests.toy import net, op
 
 CONV = {"kernel": 3, "pad": 1}
@@ -116,7 +116,7 @@ NETS = {
 def test_the_answers_stay(name):
     given, keep, left = NETS[name]
     before = given.SerializeToString(deterministic=True)
-    made = fuse(given, keep)
+    made = fuse_convolutions(given, keep)
     assert types(made) == left
     assert given.SerializeToString(deterministic=True) == before
     plain, fused = run(given), run(made)
@@ -131,9 +131,9 @@ def test_nets_in_nets_are_left_alone():
     argument = branch.arg.add(name="then_net")
     argument.n.CopyFrom(net(op("Relu", "c", "z")))
     outer.op.append(branch)
-    assert fuse(outer, ()) is outer
+    assert fuse_convolutions(outer, ()) is outer
 
 
 def test_errors_name_what_was_fused():
-    made = fuse(CHAIN, ())
+    made = fuse_convolutions(CHAIN, ())
     assert made.op[0].name == "Conv + SpatialBN + Sum + Relu"
