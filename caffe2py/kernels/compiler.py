@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import inspect
 import linecache
 import textwrap
 import types
+from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -16,8 +18,11 @@ import numpy as np
 from numba.extending import overload
 
 from caffe2py.errors import RegistrationError
-from caffe2py.kernels import emit, emit_depthwise, emit_winograd, objects
+from caffe2py.kernels import emit, objects
 from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
+
+# loops over many arrays are worth many tests of whether these overlap; LLVM stops at 8 otherwise
+llvm.set_option("", "--runtime-memory-check-threshold=128")
 
 _PACKAGES_NUMBA_KNOWS = ("numpy", "math", "numba", "builtins", "operator")
 
@@ -52,9 +57,10 @@ def compile_kernel(
 
 
 @functools.cache
-def _emitted(name: str) -> Any:
-    """The numba function behind an intrinsic."""
-    return {**emit.EMITTED, **emit_winograd.EMITTED, **emit_depthwise.EMITTED}[name]()
+def _emitted(intrinsic: Intrinsic) -> Any:
+    """The numba function behind an intrinsic; the last of its files makes it."""
+    module = importlib.import_module(f"caffe2py.kernels.{Path(intrinsic.files[-1]).stem}")
+    return module.EMITTED[intrinsic.name]()
 
 
 class _Builder:
@@ -98,7 +104,7 @@ class _Builder:
         if isinstance(value, Scalar):
             return self.function(value.function, scalar=True)
         if isinstance(value, Intrinsic):
-            return _emitted(value.name)
+            return _emitted(value)
         if isinstance(value, types.FunctionType):
             root = (value.__module__ or "").partition(".")[0]
             if root not in _PACKAGES_NUMBA_KNOWS:
