@@ -36,7 +36,8 @@ class Scalar:
 class Intrinsic:
     """Something that kernels call by name and the compiler emits as machine instructions.
 
-    `files` of this folder hold the code that emits them: kernels depend on what is in there.
+    `files` of this folder hold the code that emits them, the last of them its name: kernels depend
+    on what is in there.
     """
 
     name: str

@@ -53,7 +53,7 @@ MATRICES = {
     ),
 }
 
-_FILES = ("emit.py", "emit_winograd.py", "winograd_matrices.py")
+_FILES = ("emit.py", "winograd_matrices.py", "emit_winograd.py")
 
 #: spread(x, x_at, x_row, v, v_at, v_plane): B^T d B for lanes(x) tiles side by side. Element (i, j)
 #: of tile t is x[x_at + i * x_row + m t + j]; plane p of the result goes to v[v_at + p * v_plane +
