@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 
 import caffe2py.graph.subnets  # provides what operators with nets need
+import caffe2py.kernels.fuse  # provides one pass for several elementwise launches
 import caffe2py.kernels.table  # provides the loop that runs bound nets
 import caffe2py.ops
 from caffe2py.executor.native import C

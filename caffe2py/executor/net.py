@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,11 +14,16 @@ import numpy as np
 from caffe2py.errors import NetError
 from caffe2py.executor import floating
 from caffe2py.executor.bind import Blobs, BoundOperator, Origin
-from caffe2py.proto.analysis import nesting_depth, written_blobs
+from caffe2py.executor.chains import join_maps
+from caffe2py.proto.analysis import external_inputs, nested_nets, nesting_depth, written_blobs
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.registry.operator import service
+from caffe2py.registry.threads import thread_count
 from caffe2py.tensor.device import Device
-from caffe2py.tensor.tensor import Blob
+from caffe2py.tensor.tensor import Array, Blob
+
+#: Seconds of repeated runs after which interrupts are looked at.
+_UNINTERRUPTED = 0.02
 
 #: Nets nested deeper than this cannot be read back from a file.
 MAX_DEPTH = 50
@@ -26,35 +32,46 @@ MAX_DEPTH = 50
 class Runner(Protocol):
     """A way to run bound operators."""
 
-    def run(self) -> None:
-        """Run all operators once."""
+    def run(self, times: int = 1) -> int:
+        """Run all operators once, or up to so many times where that is cheaper; how often."""
 
 
 class SimpleRunner:
     """One operator after another, each through Python."""
 
     def __init__(
-        self, operators: Sequence[BoundOperator], tell: Callable[[], None] = lambda: None
+        self,
+        operators: Sequence[BoundOperator],
+        tell: Callable[[], None] = lambda: None,
+        hidden: Collection[Blob] = (),
     ) -> None:
         self.operators = operators
         self._tell = tell
 
-    def run(self) -> None:
+    def run(self, times: int = 1) -> int:
         """Run all operators once."""
         for operator in self.operators:
             self._tell()
             operator.run()
+        return 1
 
 
 class TableRunner:
     """Segments of launches in one machine-code loop each, and dynamic operators in between."""
 
     def __init__(
-        self, operators: Sequence[BoundOperator], tell: Callable[[], None] = lambda: None
+        self,
+        operators: Sequence[BoundOperator],
+        tell: Callable[[], None] = lambda: None,
+        hidden: Collection[Blob] = (),
     ) -> None:
-        """`tell` is called before operators that may run other nets."""
+        """`tell` is called before operators that may run other nets.
+
+        `hidden` are blobs that nobody looks at between runs.
+        """
         self.steps: list[_Segment | BoundOperator] = []
         self._tell = tell
+        self._hidden = hidden
         pending: list[BoundOperator] = []
         for operator in operators:
             if operator.dynamic:
@@ -65,16 +82,29 @@ class TableRunner:
                 pending.append(operator)
         self._close(pending)
 
+        apart = [s for s in self.steps if isinstance(s, _Segment)] if hidden else ()
+        for segment in apart:
+            segment.hide([b for b in hidden if not _used_elsewhere(b, segment, operators)])
+
     def _close(self, pending: list[BoundOperator]) -> None:
         if pending:
             self.steps.append(_Segment(pending))
 
-    def run(self) -> None:
-        """Run all operators once."""
+    def run(self, times: int = 1) -> int:
+        """Run all operators once, or several times if they are one table."""
+        if len(self.steps) == 1 and isinstance(self.steps[0], _Segment):
+            return self.steps[0].run(times)
         for step in self.steps:
             if isinstance(step, BoundOperator):
                 self._tell()
             step.run()
+        return 1
+
+
+def _used_elsewhere(blob: Blob, segment: _Segment, operators: Sequence[BoundOperator]) -> bool:
+    own = {id(operator) for operator in segment.operators}
+    others = (operator for operator in operators if id(operator) not in own)
+    return any(blob is other for operator in others for other in operator.blobs())
 
 
 class _Segment:
@@ -86,20 +116,39 @@ class _Segment:
         self._owners: list[BoundOperator] = []
         self._planned: tuple[tuple[Blob, int], ...] | None = None
         self._seen = -1
+        self._threads = 0
+        self._hidden: Sequence[Blob] = ()
+        self._repeats = False
 
-    def run(self) -> None:
-        if self._seen != Blob.changes:
+    def hide(self, blobs: Sequence[Blob]) -> None:
+        """Let nobody look at some blobs between runs."""
+        self._hidden = blobs
+
+    def run(self, times: int = 1) -> int:
+        """Run once or, up to some time after which interrupts are looked at, several times."""
+        if self._seen != Blob.changes or self._threads != thread_count():
             self._refresh()
+        if times == 1 or not self._repeats:
+            self._run_table()
+            return 1
+        start = time.perf_counter()
         self._run_table()
+        more = min(times - 1, int(_UNINTERRUPTED / (time.perf_counter() - start + 1e-7)))
+        if more < 1 or self._seen != Blob.changes:
+            return 1
+        self._run_table(more)
+        return 1 + more
 
-    def _run_table(self) -> None:
-        status = self._table.run()
+    def _run_table(self, times: int = 1) -> None:
+        status = self._table.run(times)
         if status:
             row = self._table.stopped
             raise self._owners[row].failure(self._table.launches[row], status)
 
     def _refresh(self) -> None:
-        if self._planned is None or any(b.generation != g for b, g in self._planned):
+        moved = self._planned is None or any(b.generation != g for b, g in self._planned)
+        if moved or self._threads != thread_count():
+            self._threads = thread_count()
             self._plan()
         self._seen = -1 if self._planned is None else Blob.changes
 
@@ -141,8 +190,20 @@ class _Segment:
 
     def _tabulate(self, operators: Sequence[BoundOperator]) -> None:
         pairs = [(operator, launch) for operator in operators for launch in operator.launches]
-        self._owners = [operator for operator, _ in pairs]
-        self._table = service("table")([launch for _, launch in pairs])
+        rows = join_maps(pairs, self._unseen())
+        self._owners = [operator for operator, _ in rows]
+        self._table = service("table")([launch for _, launch in rows])
+        self._repeats = not any(launch.python for _, launch in rows)
+
+    def _unseen(self) -> list[Array]:
+        """The arrays that nobody can look at: those of hidden blobs alone."""
+        hidden = {id(blob) for blob in self._hidden}
+        mine = {id(blob): blob for operator in self.operators for blob in operator.blobs()}
+        seen = [b.array for key, b in mine.items() if key not in hidden and b.array is not None]
+        own = (mine[key].array for key in mine.keys() & hidden if not mine[key].tensor().lent)
+        return [
+            a for a in own if a is not None and not any(np.may_share_memory(a, s) for s in seen)
+        ]
 
 
 #: Net types of Caffe2. All give the same result; those with threads are run in order as well.
@@ -176,10 +237,18 @@ os.register_at_fork(after_in_child=_unlock_all)
 class CreatedNet:
     """A NetDef whose operators are bound to the blobs of a workspace."""
 
-    def __init__(self, net: NetDef, workspace: Blobs, *, outermost: bool = False) -> None:
+    def __init__(
+        self,
+        net: NetDef,
+        workspace: Blobs,
+        *,
+        outermost: bool = False,
+        keep: Collection[str] | None = None,
+    ) -> None:
         """Check and bind every operator; raises as BoundOperator, and NetError for the net.
 
-        `outermost`: no net around it writes what this one reads while it runs.
+        `outermost`: no net around it writes what this one reads while it runs. `keep`: the blobs
+        that are looked at between runs; None: all.
         """
         self.name = net.name
         if net.type not in RUNNERS:
@@ -196,7 +265,8 @@ class CreatedNet:
         self._thread = 0
         self._watches = 0
         self._watched: tuple[Blob, ...] = ()
-        self.runner: Runner = RUNNERS[net.type](self.operators, self._tell_watchers)
+        hidden = () if keep is None else self._hidden(net, keep)
+        self.runner: Runner = RUNNERS[net.type](self.operators, self._tell_watchers, hidden)
         _nets.add(self)
 
     def unlock_in_child(self) -> None:
@@ -218,15 +288,24 @@ class CreatedNet:
         with self._lock:
             self._thread = threading.get_ident()
             try:
-                for _ in range(iterations):
+                while iterations > 0:
                     if floating.watched():
                         floating.run(self.operators)
+                        iterations -= 1
                     else:
-                        self.runner.run()
+                        iterations -= self.runner.run(1 if self._watched else iterations)
                     self._tell_watchers()
             finally:
                 self._thread = 0
                 self._tell_watchers()
+
+    def _hidden(self, net: NetDef, keep: Collection[str]) -> list[Blob]:
+        """The blobs that the net alone writes and reads."""
+        if next(nested_nets(net), None) is not None:
+            return []
+        seen = {*keep, *net.external_input, *net.external_output, *external_inputs(net)}
+        made = {id(b): b for operator in self.operators for b in operator.output_blobs}
+        return [blob for blob in made.values() if blob.name not in seen]
 
     def run_watched(self, after: Callable[[BoundOperator], None]) -> None:
         """Run the net once, one operator after another, and tell `after` of each that has run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -174,9 +174,12 @@ class Workspace:
             self._created[name] = count + 1
         return count
 
-    def create_net(self, net: NetDef, *, overwrite: bool = False) -> str:
+    def create_net(
+        self, net: NetDef, *, overwrite: bool = False, keep: Collection[str] | None = None
+    ) -> str:
         """Bind a net to this workspace under its name and return the name.
 
+        `keep`: the blobs that are looked at between runs, besides its outputs; None: all.
         Raises NetError if there is no name, or it is taken; what binding raises leaves the old net.
         """
         if not net.HasField("name"):
@@ -185,7 +188,7 @@ class Workspace:
             raise NetError(
                 f"net '{net.name}' exists already", hint="overwrite=True, or another name"
             )
-        self._nets[net.name] = CreatedNet(net, self, outermost=True)
+        self._nets[net.name] = CreatedNet(net, self, outermost=True, keep=keep)
         return net.name
 
     def net(self, name: str) -> CreatedNet:

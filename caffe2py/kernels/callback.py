@@ -38,7 +38,7 @@ def launch_python(action: Callable[[], object]) -> Launch:
 
     callback = PROTOTYPE(step)
     address = ctypes.cast(callback, ctypes.c_void_p).value or 0
-    return Launch(address, np.zeros(1, np.int64), (callback, action), explain)
+    return Launch(address, np.zeros(1, np.int64), (callback, action), explain, python=True)
 
 
 def launch_assign(target: Array, source: Array) -> Launch:

@@ -14,7 +14,7 @@ from caffe2py.errors import RegistrationError, ShapeError
 from caffe2py.kernels.jit import Kernel
 from caffe2py.kernels.params import Scalar
 from caffe2py.registry.broadcast import BROADCAST, aligned_shape, infer_binary
-from caffe2py.registry.context import Call, Launch
+from caffe2py.registry.context import Call, Launch, Map
 from caffe2py.registry.infer import Query, Rule, require_dtype, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
@@ -76,7 +76,10 @@ def launch_map(
         distinct.append(array.reshape(-1))
     loop = _flat_loop(function, tuple(sources), len(scalars))
     element = inputs[0].dtype if inputs else output.dtype
-    return loop(*distinct, flat, *(_as_element(s, element) for s in scalars))
+    numbers = tuple(_as_element(s, element) for s in scalars)
+    launch = loop(*distinct, flat, *numbers)
+    launch.map = Map(function, tuple(inputs), output, numbers)
+    return launch
 
 
 def _as_element(value: Any, dtype: np.dtype[Any]) -> Any:

@@ -17,18 +17,36 @@ def _unexplained(status: int) -> Error:
     return KernelError(f"the kernel stopped with status {status}")
 
 
+@dataclass(frozen=True, slots=True)
+class Map:
+    """output[i] = function(inputs[0][i], ..., *scalars), over arrays of one size, seen as flat.
+
+    Neighbouring ones can be computed in one pass, and ranges of them at the same time.
+    """
+
+    function: Callable[..., Any]
+    inputs: tuple[Array, ...]
+    output: Array
+    scalars: tuple[Any, ...]
+
+
 @dataclass(slots=True)
 class Launch:
     """One call of a compiled kernel: `int32 kernel(int64* block)` with its arguments laid out.
 
     `block` holds addresses of arrays, their dimensions, and the bits of scalars; `keep` holds on to
     whatever those addresses point into. A status other than 0 is turned into an error by `explain`.
+    `beside`: it may run at the same time as the launch before it. `map`: that is all it does.
+    `python`: it calls Python, which may do anything.
     """
 
     address: int
     block: Array
     keep: tuple[Any, ...]
     explain: Callable[[int], Error] = _unexplained
+    beside: bool = False
+    map: Map | None = None
+    python: bool = False
 
 
 class BoundNet(Protocol):

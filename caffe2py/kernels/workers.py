@@ -1,0 +1,173 @@
+"""Threads that help a run: each of them takes parts of whatever group of launches is up.
+
+A group is published as one word: its number, how many parts it has, and the next part to take. A
+thread takes a part by raising the word by one, which fails if the word has changed meanwhile, so a
+thread that comes late can never take a part of a group that is over. The publishing thread takes
+parts too and goes on when all are done; parts may be done by any thread, in any order, and as parts
+are cut by shapes alone, results do not depend on how many threads there are.
+
+Between groups the helpers wait without sleeping, which costs a processor but answers in a fraction
+of a microsecond; a while after a run they go to sleep.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from caffe2py.kernels.atomic import (
+    atomic_add,
+    atomic_exchange,
+    atomic_load,
+    atomic_store,
+    pause,
+)
+from caffe2py.kernels.jit import callable_at, kernel
+from caffe2py.kernels.params import call_kernel
+from caffe2py.registry.threads import thread_count
+
+#: A group has at most so many parts.
+MOST_PARTS = 64
+
+#: Places in the array that all threads share; those that change often have cache lines of their
+#: own. _PARTS begins a list of (function, block, status).
+_WORD, _DONE, _AWAKE, _RUNNING, _PARTS = 0, 8, 16, 24, 32
+
+#: The word: number of the group, number of parts (8 bits), next part (8 bits).
+_PART_BITS = 8
+_PART_MASK = (1 << _PART_BITS) - 1
+_GROUP_SHIFT = 2 * _PART_BITS
+
+#: How often a helper looks for work in vain, some 20 ns each time, before it goes to sleep.
+_PATIENCE = 20_000
+
+
+def publish(shared, functions, blocks, first, count):
+    """Let all threads take parts: the launches from `first` on."""
+    for k in range(count):
+        atomic_store(shared, _PARTS + 3 * k, functions[first + k])
+        atomic_store(shared, _PARTS + 3 * k + 1, blocks[first + k])
+    atomic_store(shared, _DONE, 0)
+    group = (atomic_load(shared, _WORD) >> _GROUP_SHIFT) + 1
+    atomic_store(shared, _WORD, (group << _GROUP_SHIFT) | (count << _PART_BITS))
+
+
+def take_parts(shared):
+    """Run parts of the published group until all have been taken; whether there was one."""
+    found = False
+    while True:
+        word = atomic_load(shared, _WORD)
+        part = word & _PART_MASK
+        if part >= (word >> _PART_BITS) & _PART_MASK:
+            return found
+        place = _PARTS + 3 * part
+        function, block = atomic_load(shared, place), atomic_load(shared, place + 1)
+        if atomic_exchange(shared, _WORD, word, word + 1):
+            found = True
+            atomic_store(shared, place + 2, np.int64(call_kernel(function, block)))
+            atomic_add(shared, _DONE, 1)
+
+
+def finish(shared, count):
+    """Wait until all parts are done; the first that failed, or -1."""
+    while atomic_load(shared, _DONE) < count:
+        pause()
+    for k in range(count):
+        if atomic_load(shared, _PARTS + 3 * k + 2) != 0:
+            return k
+    return -1
+
+
+def status_of(shared, part):
+    """What a part of the last group returned."""
+    return atomic_load(shared, _PARTS + 3 * part + 2)
+
+
+@kernel()
+def _help(shared: Any, patience: int) -> None:
+    """What a helper does from waking up until it has waited long enough."""
+    atomic_add(shared, _AWAKE, 1)
+    idle = 0
+    while idle < patience:
+        if take_parts(shared):
+            idle = 0
+            continue
+        pause()
+        if atomic_load(shared, _RUNNING) == 0:
+            idle += 1
+    atomic_add(shared, _AWAKE, -1)
+
+
+class _Helper(threading.Thread):
+    """Helps while it is awake."""
+
+    def __init__(self, workers: Workers, number: int) -> None:
+        super().__init__(name=f"caffe2py-{number}", daemon=True)
+        self._call, self._block = workers.duty
+        self._bell = threading.Semaphore(0)
+        self.asleep = False
+
+    def wake(self) -> None:
+        """Let it help; nothing if it is awake."""
+        if self.asleep:
+            self.asleep = False
+            self._bell.release()
+
+    def run(self) -> None:
+        """Help, sleep, help, ... until the process ends."""
+        while True:
+            self._call(self._block)
+            self.asleep = True
+            self._bell.acquire()
+
+
+class Workers:
+    """The helpers of this process. One run at a time has them; others do their work themselves."""
+
+    def __init__(self) -> None:
+        self.shared = np.zeros(_PARTS + 3 * MOST_PARTS, np.int64)
+        self._taken = threading.Lock()
+        self._helpers: list[_Helper] = []
+        self._launch = _help(self.shared, _PATIENCE)
+        self.duty = callable_at(self._launch.address), self._launch.block.ctypes.data
+
+    def borrow(self) -> bool:
+        """Whether the caller now has the helpers, awake; then it has to `release` them."""
+        wanted = thread_count() - 1
+        if wanted < 1 or not self._taken.acquire(blocking=False):
+            return False
+        while len(self._helpers) < wanted:
+            self._helpers.append(_Helper(self, len(self._helpers) + 1))
+            self._helpers[-1].start()
+        self.shared[_RUNNING] = 1
+        for helper in self._helpers[:wanted]:
+            helper.wake()
+        return True
+
+    def release(self) -> None:
+        """Let others have the helpers."""
+        self.shared[_RUNNING] = 0
+        self._taken.release()
+
+
+_workers: Workers | None = None
+
+
+def workers() -> Workers:
+    """The helpers of this process, made when they are first needed."""
+    global _workers
+    if _workers is None:
+        _workers = Workers()
+    return _workers
+
+
+def _forget() -> None:
+    """Threads do not survive a fork: the child makes its own."""
+    global _workers
+    _workers = None
+
+
+os.register_at_fork(after_in_child=_forget)
