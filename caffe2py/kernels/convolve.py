@@ -42,12 +42,21 @@ from caffe2py.kernels.linalg import (
     pack_right,
 )
 from caffe2py.kernels.panels import BLOCK, ROW, columns, counts, rows
-from caffe2py.kernels.vector import lanes, lines
+from caffe2py.kernels.parallel import split
+from caffe2py.kernels.vector import VECTORS, lanes, lines, vector_lanes
 from caffe2py.kernels.window import Window
 from caffe2py.kernels.winograd import Plan, choose, launch_winograd
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import DType
+
+#: Entries of `size` after images, groups, channels, filters and what results start from: whether
+#: something is added, and the range that is to be computed. That is of blocks of results, of images
+#: and groups, or of elements of filters.
+_ADDED, _FIRST, _END = 5, 6, 7
+
+#: Nanoseconds that a multiply-add takes, within a factor of three.
+_NS = 0.02
 
 #: Channels last with groups of fewer channels than this make rows too short for vectors.
 _VECTOR = 16
@@ -58,39 +67,40 @@ _VECTOR = 16
 
 @kernel("contract")
 def _correlate_columns(x, panels, bias, y, base, more, unfolded, table, size, low):
-    images, groups, channels, filters, start = size[0], size[1], size[2], size[3], size[4]
+    groups, channels, filters, start = size[1], size[2], size[3], size[4]
     image, out, taps = counts(table)
     terms, across = channels * taps, up(filters, lines()) * lines()
-    for n in range(images * groups):
-        g = n % groups
-        for j in range(0, out, BLOCK):
-            width = min(BLOCK, out - j)
-            strip, at = strip_width(width, lanes(y)), n * filters * out + j
-            for k in range(0, terms, DEEP):
-                deep = min(DEEP, terms - k)
-                columns(x, n * channels * image, table, k, deep, j, width, unfolded, False)
-                biased = k == 0 and start == PER_ROW
-                added, added_at, walk, step = base, 0, 0, 0
-                if k > 0:
-                    added, added_at, walk, step = y, at, 1, out
-                elif size[5]:
-                    added, added_at, walk, step = more, at, 1, out
-                outer_block(
-                    panels, (g * terms + k) * across, unfolded, 0, 1, ROW, strip, y, at, out,
-                    added, added_at, walk, step, bias if biased else base,
-                    g * filters if biased else 0, 1 if biased else 0,
-                    low if k + deep == terms else y.dtype.type(-np.inf), filters, deep, width,
-                )  # fmt: skip
+    for block in range(size[_FIRST], size[_END]):
+        n, j = block // up(out, BLOCK), block % up(out, BLOCK) * BLOCK
+        g, width = n % groups, min(BLOCK, out - j)
+        strip, at = strip_width(width, lanes(y)), n * filters * out + j
+        for k in range(0, terms, DEEP):
+            deep = min(DEEP, terms - k)
+            columns(x, n * channels * image, table, k, deep, j, width, unfolded, False)
+            biased = k == 0 and start == PER_ROW
+            added, added_at, walk, step = base, 0, 0, 0
+            if k > 0:
+                added, added_at, walk, step = y, at, 1, out
+            elif size[_ADDED]:
+                added, added_at, walk, step = more, at, 1, out
+            outer_block(
+                panels, (g * terms + k) * across, unfolded, 0, 1, ROW, strip, y, at, out,
+                added, added_at, walk, step, bias if biased else base,
+                g * filters if biased else 0, 1 if biased else 0,
+                low if k + deep == terms else y.dtype.type(-np.inf), filters, deep, width,
+            )  # fmt: skip
 
 
 @kernel("contract", "reassoc")
 def _filter_columns(x, dy, bias, dw, base, tile, unfolded, table, size, low):
     images, groups, channels, filters = size[0], size[1], size[2], size[3]
     image, out, taps = counts(table)
-    terms = channels * taps
-    begin(dw, 0, dw.size, 1, dw.size, ZERO, bias, 0, 0)
-    for n in range(images * groups):
-        g = n % groups
+    terms, first, some = channels * taps, size[_FIRST], size[_END] - size[_FIRST]
+    here = filters * terms
+    begin(dw, first * here, here, some, here, ZERO, bias, 0, 0)
+    for which in range(images * some):
+        g = first + which % some
+        n = which // some * groups + g
         for j in range(0, out, BLOCK):
             width = min(BLOCK, out - j)
             for k in range(0, terms, DEEP):
@@ -104,11 +114,11 @@ def _filter_columns(x, dy, bias, dw, base, tile, unfolded, table, size, low):
 
 @kernel("contract")
 def _image_columns(dy, panels, bias, dx, base, scratch, unfolded, table, size, low):
-    images, groups, channels, filters = size[0], size[1], size[2], size[3]
+    groups, channels, filters = size[1], size[2], size[3]
     image, out, taps = counts(table)
     terms = channels * taps
     across = up(terms, lines()) * lines()
-    for n in range(images * groups):
+    for n in range(size[_FIRST], size[_END]):
         g = n % groups
         at = n * channels * image
         begin(dx, at, image, channels, image, size[4], bias, g * channels, 0)
@@ -143,31 +153,30 @@ def _add_limited(y, added, low):
 
 @kernel("contract")
 def _correlate_rows(x, strips, bias, y, base, panels, unfolded, table, size, low):
-    images, groups, channels, filters, start = size[0], size[1], size[2], size[3], size[4]
+    groups, channels, filters, start = size[1], size[2], size[3], size[4]
     image, out, taps = counts(table)
     terms, pixel, total = channels * taps, channels * groups, filters * groups
     strip = strip_width(filters, lanes(y))
     across = up(filters, strip) * strip
-    for n in range(images * groups):
-        g = n % groups
+    for block in range(size[_FIRST], size[_END]):
+        n, i = block // up(out, DEEP), block % up(out, DEEP) * DEEP
+        g, count = n % groups, min(DEEP, out - i)
         x_at = n // groups * image * pixel + g * channels
-        for i in range(0, out, DEEP):
-            count = min(DEEP, out - i)
-            at = (n // groups * out + i) * total + g * filters
-            for k in range(0, terms, DEEP):
-                deep = min(DEEP, terms - k)
-                rows(x, x_at, table, channels, pixel, k, deep, i, count, unfolded, False)
-                pack(unfolded, 0, ROW, 1, count, deep, lines(), panels, 0)
-                added, added_at, walk, step = base, 0, 0, 0
-                if k > 0:
-                    added, added_at, walk, step = y, at, 1, total
-                elif start == PER_COLUMN:
-                    added, added_at, walk = bias, g * filters, 1
-                outer_block(
-                    panels, 0, strips, (g * terms + k) * across, deep, strip, strip, y, at, total,
-                    added, added_at, walk, step, base, 0, 0,
-                    low if k + deep == terms else y.dtype.type(-np.inf), count, deep, filters,
-                )  # fmt: skip
+        at = (n // groups * out + i) * total + g * filters
+        for k in range(0, terms, DEEP):
+            deep = min(DEEP, terms - k)
+            rows(x, x_at, table, channels, pixel, k, deep, i, count, unfolded, False)
+            pack(unfolded, 0, ROW, 1, count, deep, lines(), panels, 0)
+            added, added_at, walk, step = base, 0, 0, 0
+            if k > 0:
+                added, added_at, walk, step = y, at, 1, total
+            elif start == PER_COLUMN:
+                added, added_at, walk = bias, g * filters, 1
+            outer_block(
+                panels, 0, strips, (g * terms + k) * across, deep, strip, strip, y, at, total,
+                added, added_at, walk, step, base, 0, 0,
+                low if k + deep == terms else y.dtype.type(-np.inf), count, deep, filters,
+            )  # fmt: skip
 
 
 @kernel("contract")
@@ -175,7 +184,8 @@ def _filter_rows(x, dy, bias, dw, base, panels, unfolded, table, size, low):
     images, groups, channels, filters = size[0], size[1], size[2], size[3]
     _, out, taps = counts(table)
     terms, pixel, total = channels * taps, channels * groups, filters * groups
-    begin(dw, 0, dw.size, 1, dw.size, ZERO, bias, 0, 0)
+    first, end = size[_FIRST], size[_END]
+    begin(dw, first, terms, groups * filters, end - first, ZERO, bias, 0, 0)
     for g in range(groups):
         # positions of all images in one row, so that small images make long sums too
         for i in range(0, images * out, DEEP):
@@ -185,9 +195,10 @@ def _filter_rows(x, dy, bias, dw, base, panels, unfolded, table, size, low):
                 pack(
                     dy, i * total + g * filters + f, 1, total, height, count, lines(), panels, 0
                 )  # fmt: skip
-                for k in range(0, terms, BLOCK):
-                    width = min(BLOCK, terms - k)
-                    if f == 0 or terms > BLOCK:
+                for block in range(first // BLOCK, up(end, BLOCK)):
+                    k = max(block * BLOCK, first)
+                    width = min(block * BLOCK + BLOCK, end) - k
+                    if f == 0 or end - first > BLOCK:
                         _unfold_rows(x, table, channels, pixel, g, k, width, i, count, unfolded)
                     to = (g * filters + f) * terms + k
                     outer_block(
@@ -210,10 +221,10 @@ def _unfold_rows(x, table, channels, pixel, g, k, width, first, count, unfolded)
 
 @kernel("contract")
 def _image_rows(dy, w, bias, dx, base, panels, unfolded, table, size, low):
-    images, groups, channels, filters = size[0], size[1], size[2], size[3]
+    groups, channels, filters = size[1], size[2], size[3]
     image, out, taps = counts(table)
     terms, pixel, total = channels * taps, channels * groups, filters * groups
-    for n in range(images * groups):
+    for n in range(size[_FIRST], size[_END]):
         g = n % groups
         x_at = n // groups * image * pixel + g * channels
         begin(dx, x_at, pixel, image, channels, size[4], bias, 0, g * channels)
@@ -315,6 +326,10 @@ class Correlation:
         """Elements of a filter."""
         return self.channels * math.prod(self.window.on(self.image).kernel)
 
+    def _positions(self) -> int:
+        """Positions of the window."""
+        return int(counts(self.window.table(self.image))[1])
+
     def _channels_first(self) -> Correlation | None:
         """The same with channels first, where rows of few channels or filters are too short."""
         if not self.last or self.groups == 1 or min(self.channels, self.filters) >= _VECTOR:
@@ -356,7 +371,7 @@ class Correlation:
                 call, (x, w), y, lambda x, w, y: first.launch(call, x, w, bias, y, low=low)
             )
         if self.channels == 1 and self.groups > 1:
-            return [launch_depthwise(call, x, w, bias, y, self.window, low)]
+            return launch_depthwise(call, x, w, bias, y, self.window, low)
         plan = self._winograd(x.dtype, y.shape[2:], exact=not steady)
         if plan is not None:
             top, left, *_ = self.window.on(self.image).pads
@@ -366,14 +381,15 @@ class Correlation:
         filters = w.reshape(self.groups, self.filters, self._terms())
         if self.last:
             packed, before = pack_right(call, filters, transpose=True, steady=steady)
-            part = new_panels(call, DEEP, DEEP, x.dtype)
-            return before + self._launch(call, _correlate_rows, (x, packed), bias, y, part, low)
+            blocks = self.images * self.groups * up(self._positions(), DEEP)
+            return before + self._launch(
+                call, _correlate_rows, (x, packed), bias, y, blocks, DEEP, low=low
+            )
         packed, before = pack_left(call, filters, steady=steady)
-        more = nothing(call, x.dtype) if added is None else added.reshape(-1)
-        use = self._launch(
-            call, _correlate_columns, (x, packed), bias, y, more, low, added is not None
+        blocks = self.images * self.groups * up(self._positions(), BLOCK)
+        return before + self._launch(
+            call, _correlate_columns, (x, packed), bias, y, blocks, low=low, added=added
         )
-        return before + use
 
     def launch_filter_gradient(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
         """The gradient of the filters, given images and the results' gradient."""
@@ -389,10 +405,12 @@ class Correlation:
                 call, (x, dy), dw, lambda x, dy, dw: first.launch_filter_gradient(call, x, dy, dw)
             )
         if self.last:
-            panels = new_panels(call, self.filters, DEEP, x.dtype)
-            return self._launch(call, _filter_rows, (x, dy), None, dw, panels)
+            width = VECTORS * vector_lanes(x.dtype)
+            return self._launch(
+                call, _filter_rows, (x, dy), None, dw, self._terms(), self.filters, multiple=width
+            )
         if self.groups > 1:  # few channels side by side: rows too short for vectors
-            return self._launch(call, _filter_columns, (x, dy), None, dw, new_tile(call, x.dtype))
+            return self._launch(call, _filter_columns, (x, dy), None, dw, self.groups)
         return self._with_channels_last(call, x, dy, dw)
 
     def _with_channels_last(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
@@ -432,8 +450,8 @@ class Correlation:
                 lambda dy, w, dx: first.launch_image_gradient(call, dy, w, dx, bias),
             )
         if self.last:
-            panels = new_panels(call, DEEP, DEEP, dx.dtype)
-            return self._launch(call, _image_rows, (dy, w), bias, dx, panels)
+            count = self.images * self.groups
+            return self._launch(call, _image_rows, (dy, w), bias, dx, count, DEEP)
         plan = self._winograd(dx.dtype, dx.shape[2:], exact=True)
         if plan is not None:
             # the results' gradient meets the filters with what is missing of 2 around it
@@ -442,8 +460,8 @@ class Correlation:
             return launch_winograd(call, dy, w, bias, dx, plan, begin, flip=True)
         filters = w.reshape(self.groups, self.filters, self._terms())
         packed, before = pack_left(call, filters, transpose=True, steady=steady)
-        part = nothing(call, dx.dtype)
-        return before + self._launch(call, _image_columns, (dy, packed), bias, dx, part)
+        count = self.images * self.groups
+        return before + self._launch(call, _image_columns, (dy, packed), bias, dx, count)
 
     def _launch(
         self,
@@ -452,16 +470,31 @@ class Correlation:
         operands: tuple[Array, Array],
         bias: Array | None,
         result: Array,
-        scratch: Array,
+        count: int,
+        tall: int = 0,
+        *,
+        multiple: int = 1,
         low: float = -np.inf,
-        added: bool = False,
+        added: Array | None = None,
     ) -> list[Launch]:
+        """A kernel for ranges of `count` things; `tall`: rows of the panels that it makes."""
         base = nothing(call, result.dtype)
-        unfolded = call.scratch((DEEP * ROW,), result.dtype)
         start = ZERO if bias is None else PER_COLUMN if self.last else PER_ROW
-        size = [self.images, self.groups, self.channels, self.filters, start, added]
+        size = [self.images, self.groups, self.channels, self.filters, start, added is not None]
         flat = [a.reshape(-1) for a in (*operands, base if bias is None else bias, result)]
         table = self.window.table(self.image)
         limit = result.dtype.type(low)
-        numbers = table, np.array(size, np.int64), limit
-        return [function(*flat, base, scratch, unfolded, *numbers)]
+        products = self.images * self.groups * self.filters * self._terms() * self._positions()
+
+        def part(first: int, end: int) -> Launch:
+            unfolded = call.scratch((DEEP * ROW,), result.dtype)
+            if function is _correlate_columns:
+                other = base if added is None else added.reshape(-1)
+            elif tall:
+                other = new_panels(call, tall, DEEP, result.dtype)
+            else:
+                other = new_tile(call, result.dtype)
+            numbers = np.array([*size, first, end], np.int64)
+            return function(*flat, base, other, unfolded, table, numbers, limit)
+
+        return split(count, products * _NS, part, multiple)

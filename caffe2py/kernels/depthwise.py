@@ -12,10 +12,14 @@ import numpy as np
 from caffe2py.kernels.block import up
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.panels import counts
+from caffe2py.kernels.parallel import split
 from caffe2py.kernels.vector import nine1, nine2, vector_lanes
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE, Window
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
+
+#: Nanoseconds that a multiply-add takes, within a factor of three.
+_NS = 0.03
 
 
 def _surround(image, table, wide, padded):
@@ -78,9 +82,10 @@ def _plane(image, weights, plane, table):
 
 @kernel("contract")
 def _depthwise(x, w, bias, y, padded, table, size, low):
-    channels, filters, biased, wide = size[1], size[2], size[3], size[4]
+    """Planes size[4] to size[5] of X."""
+    channels, filters, biased, wide = size[0], size[1], size[2], size[3]
     image, out, taps = counts(table)
-    for n in range(size[0] * channels):
+    for n in range(size[4], size[5]):
         source = x[n * image : (n + 1) * image]
         if wide > 0:
             _surround(source, table, wide, padded)
@@ -122,18 +127,23 @@ def launch_depthwise(
     y: Array,
     window: Window,
     low: float = -np.inf,
-) -> Launch:
+) -> list[Launch]:
     """Y = max(low, every channel of X correlated with its own filters, plus a bias of each).
 
     X is (N, C, *image), W (C * M, 1, *kernel), Y (N, C * M, *positions).
     """
     table = window.table(x.shape[2:])
     rows, wide = _padded_size(table)
-    # rows are read in whole vectors, so the last one goes on beyond its end
-    padded = call.scratch((rows * wide + 3 * vector_lanes(x.dtype),), x.dtype)
-    padded.fill(0)
     channels = x.shape[1]
     filters = len(w) // channels if channels else 0
-    size = np.array([len(x), channels, filters, bias is not None, wide], np.int64)
-    flat = [a.reshape(-1) for a in (x, w, padded if bias is None else bias, y)]
-    return _depthwise(*flat, padded, table, size, y.dtype.type(low))
+    flat = [a.reshape(-1) for a in (x, w, w if bias is None else bias, y)]
+    limit = y.dtype.type(low)
+
+    def part(first: int, end: int) -> Launch:
+        # rows are read in whole vectors, so the last one goes on beyond its end
+        padded = call.scratch((rows * wide + 3 * vector_lanes(x.dtype),), x.dtype)
+        padded.fill(0)
+        size = np.array([channels, filters, bias is not None, wide, first, end], np.int64)
+        return _depthwise(*flat, padded, table, size, limit)
+
+    return split(len(x) * channels, y.size * int(counts(table)[2]) * _NS, part)

@@ -10,6 +10,7 @@ The order of every sum depends on the shapes and on the width of the CPU's vecto
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,15 @@ from caffe2py.kernels.block import (
     outer_block,
     pack,
     strip_width,
+    up,
 )
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import parts_of, split
 from caffe2py.kernels.vector import VECTORS, lanes, lines, tile_lines, vector_lanes
+from caffe2py.kernels.workers import MOST_PARTS
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
-from caffe2py.tensor.types import shape_text
+from caffe2py.tensor.types import DType, shape_text
 
 #: Products with a transposed B and fewer rows are not worth repacking B for.
 _FEW = 32
@@ -45,11 +49,17 @@ _VERY_FEW = 4
 #: B's rows this many bytes apart share the lines of a first-level cache.
 _ALIAS = 2048
 
-#: Entries of `size`.
-_BATCH, _ROWS, _COLUMNS, _TERMS, _A_READY, _B_READY, _B_PACKED, _ADDED = range(8)
+#: Entries of `size`; the last six say which matrices, rows and columns of c are computed.
+(
+    _BATCH, _ROWS, _COLUMNS, _TERMS, _A_READY, _B_READY, _B_PACKED, _ADDED,
+    _FIRST, _END, _FIRST_ROW, _END_ROW, _FIRST_COLUMN, _END_COLUMN,
+) = range(14)  # fmt: skip
 
 #: Entries of `steps`: from one to the next matrix, row, column or term of a sum.
 _A_BATCH, _B_BATCH, _C_BATCH, _A_ROW, _A_TERM, _B_COLUMN, _B_TERM = range(7)
+
+#: Nanoseconds that a multiply-add of float32 takes, within a factor of three.
+_NS = 0.02
 
 #: A block of the square tile's operands: terms and rows.
 _LONG = 512
@@ -58,17 +68,18 @@ _BROAD = 256
 
 @kernel("contract")
 def _outer_product(a, b, c, base, nothing, bias, panels, strips, size, steps, start, low):
-    """c[n] = max(low, a[n] b[n] + what `start` says), n < size[0]; `base` is zeros, or added."""
+    """c[n] = max(low, a[n] b[n] + what `start` says); `base` is zeros, or added."""
     rows, columns, terms = size[_ROWS], size[_COLUMNS], size[_TERMS]
     strip = strip_width(columns, lanes(c))
     a_across, b_across = -(-rows // lines()) * lines(), -(-columns // strip) * strip
-    for n in range(size[_BATCH]):
+    for n in range(size[_FIRST], size[_END]):
         fresh = n == 0 or steps[_C_BATCH] > 0
         c_start = n * steps[_C_BATCH]
         if terms == 0 and fresh:
             begin(c, c_start, columns, rows, columns, start, bias, 0, 0)
-        for j in range(0, columns, WIDE):
-            width = min(WIDE, columns - j)
+        for block in range(size[_FIRST_COLUMN] // WIDE, up(size[_END_COLUMN], WIDE)):
+            j = max(block * WIDE, size[_FIRST_COLUMN])
+            width = min(block * WIDE + WIDE, size[_END_COLUMN]) - j
             for k in range(0, terms, DEEP):
                 deep = min(DEEP, terms - k)
                 right, right_at, walk, step = b, 0, deep, strip
@@ -95,8 +106,8 @@ def _outer_product(a, b, c, base, nothing, bias, panels, strips, size, steps, st
                     added, added_walk = bias, 1
                 by_row = not kept and start == PER_ROW
                 limit = low if k + deep == terms else c.dtype.type(-np.inf)
-                for r in range(0, rows, TALL):
-                    height = min(TALL, rows - r)
+                for r in range(size[_FIRST_ROW], size[_END_ROW], TALL):
+                    height = min(TALL, size[_END_ROW] - r)
                     left, left_at = a, k * a_across + r * deep
                     if not size[_A_READY]:
                         left_at = n * steps[_A_BATCH] + r * steps[_A_ROW] + k * steps[_A_TERM]
@@ -117,24 +128,28 @@ def _outer_product(a, b, c, base, nothing, bias, panels, strips, size, steps, st
 @kernel("contract", "reassoc")
 def _inner_product(a, b, c, base, nothing, bias, tile, strips, size, steps, start, low):
     """The same where rows of a, and of b as columns, are contiguous along the sum."""
-    batch, rows, columns, terms = size[_BATCH], size[_ROWS], size[_COLUMNS], size[_TERMS]
+    batch, columns, terms = size[_BATCH], size[_COLUMNS], size[_TERMS]
+    first, height = size[_FIRST_ROW], size[_END_ROW] - size[_FIRST_ROW]
+    left, across = size[_FIRST_COLUMN], size[_END_COLUMN] - size[_FIRST_COLUMN]
     # few rows read b once, which is fastest from begin to end
-    most = _LONG if rows > SQUARE else max(terms, 1)
-    for n in range(batch):
-        c_start = n * steps[_C_BATCH]
+    most = _LONG if size[_ROWS] > SQUARE else max(terms, 1)
+    for n in range(size[_FIRST], size[_END]):
+        c_start = n * steps[_C_BATCH] + first * columns + left
         if n == 0 or steps[_C_BATCH] > 0:
-            begin(c, c_start, columns, rows, columns, start, bias, 0, 0)
-        for j in range(0, columns, _BROAD):
-            width = min(_BROAD, columns - j)
+            begin(c, c_start, columns, height, across, start, bias, first, left)
+        for j in range(0, across, _BROAD):
+            width = min(_BROAD, across - j)
             for k in range(0, terms, most):
                 inner_block(
-                    a, n * steps[_A_BATCH] + k, terms, b, n * steps[_B_BATCH] + j * terms + k,
-                    terms, c, c_start + j, columns, rows, width, min(most, terms - k), tile,
+                    a, n * steps[_A_BATCH] + first * terms + k, terms,
+                    b, n * steps[_B_BATCH] + (left + j) * terms + k, terms,
+                    c, c_start + j, columns, height, width, min(most, terms - k), tile,
                 )  # fmt: skip
         if n == batch - 1 or steps[_C_BATCH] > 0:
-            line = c[c_start : c_start + rows * columns]
-            for i in range(line.size):
-                line[i] = low if line[i] < low else line[i]
+            for r in range(height):
+                line = c[c_start + r * columns : c_start + r * columns + across]
+                for i in range(line.size):
+                    line[i] = low if line[i] < low else line[i]
 
 
 @kernel()
@@ -265,27 +280,60 @@ def launch_product(
     inner = transpose_b and not transpose_a and min(rows, columns) < few
     size = [batch, rows, columns, terms, False, False, False, added is not None]
     before: list[Launch] = []
-    if inner:
-        panels, strips = new_tile(call, c.dtype), zeros
-    else:
+    if not inner and steady == "a" and len(a) == 1:
+        a, before = pack_left(call, a, transpose=transpose_a, steady=True)
+        size[_A_READY] = True
+    if not inner and steady == "b" and len(b) == 1:
+        b, before = pack_right(call, b, transpose=transpose_b, steady=True)
+        size[_B_READY] = True
+    elif not inner:
+        size[_B_PACKED] = transpose_b or (columns * c.itemsize % _ALIAS == 0 and rows > _FEW)
+    function = _inner_product if inner else _outer_product
+    flat = [x.reshape(-1) for x in (a, b, c)]
+    walk = np.array(steps, np.int64)
+
+    def part(ranges: list[int]) -> Launch:
         panels = strips = zeros
-        if steady == "a" and len(a) == 1:
-            a, before = pack_left(call, a, transpose=transpose_a, steady=True)
-            size[_A_READY] = True
-        else:
+        if inner:
+            panels = new_tile(call, c.dtype)
+        elif not size[_A_READY]:
             panels = new_panels(call, rows, terms, c.dtype)
-        if steady == "b" and len(b) == 1:
-            b, before = pack_right(call, b, transpose=transpose_b, steady=True)
-            size[_B_READY] = True
-        elif transpose_b or (columns * c.itemsize % _ALIAS == 0 and rows > _FEW):
-            size[_B_PACKED] = True
+        if size[_B_PACKED]:
             width = strip_width(columns, vector_lanes(c.dtype))
             elements = packed_size(min(columns, WIDE), min(terms, DEEP), width)
             strips = call.scratch((elements,), c.dtype)
-    numbers = np.array(size, np.int64), np.array(steps, np.int64)
-    function = _inner_product if inner else _outer_product
-    flat = [x.reshape(-1) for x in (a, b, c)]
-    return [*before, function(*flat, base, zeros, extra, panels, strips, *numbers, start, limit)]
+        numbers = np.array([*size, *ranges], np.int64)
+        return function(*flat, base, zeros, extra, panels, strips, numbers, walk, start, limit)
+
+    return before + _shares(part, size, steps, SQUARE if inner else tile_lines(), c.dtype)
+
+
+def _shares(
+    part: Callable[[list[int]], Launch],
+    size: Sequence[int],
+    steps: Sequence[int],
+    lines: int,
+    dtype: DType,
+) -> list[Launch]:
+    """The launches of a product, for whole matrices, blocks of columns or blocks of rows."""
+    batch, rows, columns, terms = size[:4]
+    work = batch * rows * columns * terms * _NS * dtype.itemsize / 4
+    full = [0, batch, 0, rows, 0, columns]
+    parts = parts_of(work, MOST_PARTS)
+
+    def over(axis: int, multiple: int) -> list[Launch]:
+        def make(first: int, end: int) -> Launch:
+            ranges = list(full)
+            ranges[2 * axis : 2 * axis + 2] = first, end
+            return part(ranges)
+
+        return split(full[2 * axis + 1], work, make, multiple)
+
+    if batch >= parts and steps[_C_BATCH] > 0:
+        return over(0, 1)
+    strip = strip_width(columns, vector_lanes(dtype))
+    across, down = columns // strip, rows // lines
+    return over(2, strip) if across >= min(parts, down) else over(1, lines)
 
 
 def _product_size(

@@ -23,11 +23,12 @@ def split(
 ) -> list[Launch]:
     """Launches for `count` things, `make(first, end)` for a range of them.
 
-    The ranges begin at multiples of `multiple`. Results must not depend on where they begin.
+    The ranges begin at multiples of `multiple`, and the last takes what is left of one besides.
+    Results must not depend on where they begin.
     """
-    whole = -(-count // multiple)
+    whole = count // multiple
     parts = parts_of(work, whole)
-    bounds = [min(count, whole * k // parts * multiple) for k in range(parts + 1)]
+    bounds = [*(whole * k // parts * multiple for k in range(parts)), count]
     launches = [make(first, end) for first, end in itertools.pairwise(bounds)]
     return together(launches)
 

@@ -19,8 +19,10 @@ import numpy as np
 from caffe2py.kernels.block import DEEP, outer_block, strip_width, up
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.linalg import nothing, packed_size
+from caffe2py.kernels.parallel import parts_of, split
 from caffe2py.kernels.vector import lanes, lines, tile_lines, vector_lanes
 from caffe2py.kernels.winograd_matrices import MATRICES, gather2, gather4, spread2, spread4
+from caffe2py.kernels.workers import MOST_PARTS
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -32,30 +34,48 @@ _TILES = 64
 (
     _IMAGES, _CHANNELS, _FILTERS, _HEIGHT, _WIDTH, _TOP, _LEFT, _OUT_HEIGHT, _OUT_WIDTH,
     _M, _ROWS_AT_ONCE, _ROW, _ACROSS, _BIASED, _ADDED,
-) = range(15)  # fmt: skip
+    _FIRST, _END, _FIRST_FILTER, _END_FILTER,
+) = range(19)  # fmt: skip
+
+#: Nanoseconds that a multiply-add takes, within a factor of three.
+_NS = 0.02
+
+#: Nanoseconds for an element of a transformed filter.
+_TURN_NS = 0.5
 
 
 @kernel("contract")
-def _filters(w, g, u, filters, channels, filter_step, channel_step, flip):
-    """u[p, q] = (G w G^T)[p, q] as panels; with `flip`, of filters turned by half a turn."""
-    size = g.shape[0]
-    across = up(filters, lines()) * lines()
-    for f in range(across):
+def _filters(w, g, taps, half, u, channels, filters, filter_step, channel_step, flip, first, end):
+    """u[p, q] = (G w G^T)[p, q] as panels; with `flip`, of filters turned by half a turn.
+
+    A panel's filters, `first` to `end`, lie side by side in taps[3 i + j] and in half = G w.
+    """
+    size, high = g.shape[0], lines()
+    across = up(filters, high) * high
+    for panel in range(first, end, high):
+        here = min(high, filters - panel)
         for c in range(channels):
+            for k in range(9):
+                tap = taps[k * high : (k + 1) * high]
+                at = panel * filter_step + c * channel_step + (8 - k if flip else k)
+                for i in range(high):
+                    tap[i] = w[at + i * filter_step] if i < here else 0
             block = c // DEEP * DEEP
-            deep = min(DEEP, channels - block)
-            at = block * across + f // lines() * lines() * deep + (c - block) * lines()
-            at += f % lines()
-            start = f * filter_step + c * channel_step
+            at = block * across + panel * min(DEEP, channels - block) + (c - block) * high
             for p in range(size):
+                for j in range(3):
+                    _weigh(half, j * high, g[p], taps, j * high, 3 * high)
                 for q in range(size):
-                    total = np.float64(0)
-                    if f < filters:
-                        for i in range(3):
-                            for j in range(3):
-                                k = 8 - 3 * i - j if flip else 3 * i + j
-                                total += g[p, i] * g[q, j] * w[start + k]
-                    u[(p * size + q) * across * channels + at] = total
+                    _weigh(u, (p * size + q) * across * channels + at, g[q], half, 0, high)
+
+
+def _weigh(y, to, factors, x, at, step):
+    """y[to + i] = factors[0] * x[at + i] + factors[1] * x[at + step + i] + factors[2] * ..."""
+    high = lines()
+    line, first = y[to : to + high], x[at : at + high]
+    second, third = x[at + step : at + step + high], x[at + 2 * step : at + 2 * step + high]
+    for i in range(high):
+        line[i] = factors[0] * first[i] + factors[1] * second[i] + factors[2] * third[i]
 
 
 def _fill_rows(x, at, first, size, rows):
@@ -90,50 +110,73 @@ def _write_rows(y, at, first, shift, low, size, rows, added):
                 target[j] = low if value < low else value
 
 
+def _spread_block(x, image, first, count, size, rows, v, v_plane):
+    """V of `count` rows of tiles from `first` on, of one image."""
+    channels, m, step = size[_CHANNELS], size[_M], size[_ACROSS]
+    wide = up(size[_OUT_WIDTH], m)
+    plane = size[_HEIGHT] * size[_WIDTH]
+    for c in range(channels):
+        for r in range(count):
+            top = (first + r) * m - size[_TOP]
+            _fill_rows(x, (image * channels + c) * plane, top, size, rows)
+            for t in range(0, wide, lanes(x)):
+                at = c * step + r * wide + t
+                if m == 2:
+                    spread2(rows, 2 * t, size[_ROW], v, at, v_plane)
+                else:
+                    spread4(rows, 4 * t, size[_ROW], v, at, v_plane)
+
+
+def _multiply_planes(u, v, p, base, v_plane, p_plane, width, size, nothing):
+    """P = U V, plane by plane, for a range of filters and `width` tiles."""
+    channels, step = size[_CHANNELS], size[_ACROSS]
+    across = up(size[_FILTERS], lines()) * lines()
+    begin, filters = size[_FIRST_FILTER], size[_END_FILTER] - size[_FIRST_FILTER]
+    strip = strip_width(width, lanes(v))
+    for plane in range((size[_M] + 2) * (size[_M] + 2)):
+        for k in range(0, channels, DEEP):
+            at, kept, deep = plane * p_plane, k > 0, min(DEEP, channels - k)
+            outer_block(
+                u, (plane * channels + k) * across + begin * deep, v, plane * v_plane + k * step,
+                1, step, strip, p, at, step,
+                p if kept else base, at if kept else 0, 1 if kept else 0,
+                step if kept else 0, base, 0, 0, nothing, filters, deep, width,
+            )  # fmt: skip
+
+
+def _gather_block(p, bias, y, added, image, first, count, low, size, lines_out, p_plane):
+    """The results of `count` rows of tiles, for a range of filters of one image."""
+    m, step = size[_M], size[_ACROSS]
+    wide, out = up(size[_OUT_WIDTH], m), size[_OUT_HEIGHT] * size[_OUT_WIDTH]
+    for f in range(size[_FIRST_FILTER], size[_END_FILTER]):
+        shift = bias[f] if size[_BIASED] else y.dtype.type(0)
+        for r in range(count):
+            for t in range(0, wide, lanes(p)):
+                at = (f - size[_FIRST_FILTER]) * step + r * wide + t
+                if m == 2:
+                    gather2(p, at, p_plane, lines_out, 2 * t, size[_ROW])
+                else:
+                    gather4(p, at, p_plane, lines_out, 4 * t, size[_ROW])
+            place = (image * size[_FILTERS] + f) * out
+            _write_rows(y, place, (first + r) * m, shift, low, size, lines_out, added)
+
+
 @kernel("contract")
 def _winograd(x, u, bias, y, base, added, rows, lines_out, v, p, size, low):
-    channels, filters, m = size[_CHANNELS], size[_FILTERS], size[_M]
-    planes = (m + 2) * (m + 2)
-    image, out = size[_HEIGHT] * size[_WIDTH], size[_OUT_HEIGHT] * size[_OUT_WIDTH]
-    tall, wide = up(size[_OUT_HEIGHT], m), up(size[_OUT_WIDTH], m)
-    across, step = up(filters, lines()) * lines(), size[_ACROSS]
+    """Blocks size[_FIRST] to size[_END]: rows of tiles of one image after the other."""
+    filters = size[_END_FILTER] - size[_FIRST_FILTER]
+    tall, wide = up(size[_OUT_HEIGHT], size[_M]), up(size[_OUT_WIDTH], size[_M])
+    blocks = up(tall, size[_ROWS_AT_ONCE])
     # planes a multiple of a page apart would share the lines of a cache
-    v_plane, p_plane = channels * step + lanes(x), filters * step + lanes(x)
-    for n in range(size[_IMAGES]):
-        for first in range(0, tall, size[_ROWS_AT_ONCE]):
-            count = min(size[_ROWS_AT_ONCE], tall - first)
-            for c in range(channels):
-                for r in range(count):
-                    top = (first + r) * m - size[_TOP]
-                    _fill_rows(x, (n * channels + c) * image, top, size, rows)
-                    for t in range(0, wide, lanes(x)):
-                        at = c * step + r * wide + t
-                        if m == 2:
-                            spread2(rows, 2 * t, size[_ROW], v, at, v_plane)
-                        else:
-                            spread4(rows, 4 * t, size[_ROW], v, at, v_plane)
-            strip = strip_width(count * wide, lanes(x))
-            for plane in range(planes):
-                for k in range(0, channels, DEEP):
-                    at, kept = plane * p_plane, k > 0
-                    outer_block(
-                        u, (plane * channels + k) * across, v, plane * v_plane + k * step,
-                        1, step, strip, p, at, step,
-                        p if kept else base, at if kept else 0, 1 if kept else 0,
-                        step if kept else 0, base, 0, 0, y.dtype.type(-np.inf),
-                        filters, min(DEEP, channels - k), count * wide,
-                    )  # fmt: skip
-            for f in range(filters):
-                shift = bias[f] if size[_BIASED] else y.dtype.type(0)
-                for r in range(count):
-                    for t in range(0, wide, lanes(x)):
-                        at = f * step + r * wide + t
-                        if m == 2:
-                            gather2(p, at, p_plane, lines_out, 2 * t, size[_ROW])
-                        else:
-                            gather4(p, at, p_plane, lines_out, 4 * t, size[_ROW])
-                    place = (n * filters + f) * out
-                    _write_rows(y, place, (first + r) * m, shift, low, size, lines_out, added)
+    v_plane = size[_CHANNELS] * size[_ACROSS] + lanes(x)
+    p_plane = filters * size[_ACROSS] + lanes(x)
+    nothing = y.dtype.type(-np.inf)
+    for block in range(size[_FIRST], size[_END]):
+        image, first = block // blocks, block % blocks * size[_ROWS_AT_ONCE]
+        count = min(size[_ROWS_AT_ONCE], tall - first)
+        _spread_block(x, image, first, count, size, rows, v, v_plane)
+        _multiply_planes(u, v, p, base, v_plane, p_plane, count * wide, size, nothing)
+        _gather_block(p, bias, y, added, image, first, count, low, size, lines_out, p_plane)
 
 
 @dataclass(frozen=True)
@@ -205,25 +248,43 @@ def launch_winograd(
     u = call.scratch((planes * packed_size(filters, channels, tile_lines()),), x.dtype)
     steps = (9, filters * 9) if flip else (channels * 9, 9)
     g = np.array(MATRICES[m].filter, np.float64)
-    turn = _filters(w.reshape(-1), g, u, filters, channels, *steps, flip)
+
+    def turned(first: int, end: int) -> Launch:
+        taps, half = (call.scratch((k * tile_lines(),), np.float64) for k in (9, 3))
+        sizes = channels, filters, *steps, flip, first, end
+        return _filters(w.reshape(-1), g, taps, half, u, *sizes)
+
+    turn = split(filters, filters * channels * planes * _TURN_NS, turned, tile_lines())
     wide = -(-plan.out[1] // m)
     row = m * (-(-wide // count) * count) + m * count + m
     size = [
         len(x), channels, filters, *x.shape[2:], *begin, *plan.out, m, plan.rows_at_once, row,
         plan.across, bias is not None, added is not None,
     ]  # fmt: skip
-    base = nothing(call, x.dtype)
-    rows = call.scratch(((m + 2) * row,), x.dtype)
-    rows.fill(0)
-    lines_out = call.scratch((m * row,), x.dtype)
-    v = call.scratch((planes * (channels * plan.across + count) + count,), x.dtype)
-    p = call.scratch((planes * (filters * plan.across + count) + count,), x.dtype)
-    flat = [a.reshape(-1) for a in (x, u, base if bias is None else bias, y)]
+    base, low = nothing(call, x.dtype), y.dtype.type(low)
     more = base if added is None else added.reshape(-1)
-    main = _winograd(
-        *flat, base, more, rows, lines_out, v, p, np.array(size, np.int64), y.dtype.type(low)
-    )
+    flat = [a.reshape(-1) for a in (x, u, base if bias is None else bias, y)]
+
+    def part(blocks: tuple[int, int], some: tuple[int, int]) -> Launch:
+        rows = call.scratch(((m + 2) * row,), x.dtype)
+        rows.fill(0)
+        lines_out = call.scratch((m * row,), x.dtype)
+        depths = channels, some[1] - some[0]
+        v, p = (
+            call.scratch((planes * (depth * plan.across + count) + count,), x.dtype)
+            for depth in depths
+        )
+        numbers = np.array([*size, *blocks, *some], np.int64)
+        return _winograd(*flat, base, more, rows, lines_out, v, p, numbers, low)
+
+    blocks = len(x) * up(up(plan.out[0], m), plan.rows_at_once)
+    work = len(x) * plan.cost * channels * filters * _NS
+    if blocks >= parts_of(work, MOST_PARTS):
+        main = split(blocks, work, lambda a, b: part((a, b), (0, filters)))
+    else:  # a small image: V is made by every part for itself
+        main = split(filters, work, lambda a, b: part((0, blocks), (a, b)), tile_lines())
     if not steady:
-        return [turn, main]
-    call.run_now(turn)
-    return [main]
+        return [*turn, *main]
+    for launch in turn:
+        call.run_now(launch)
+    return main

@@ -51,6 +51,6 @@ def test_it_is_the_correlation(use, dtype):
     expected = defined(x, w, window, out)
     for shift, low in ((None, -np.inf), (bias, -0.25)):
         y = np.full((2, 3 * filters, *out), np.nan, dtype)
-        assert Table([launch_depthwise(Call(), x, w, shift, y, window, low)]).run() == 0
+        assert Table(launch_depthwise(Call(), x, w, shift, y, window, low)).run() == 0
         wanted = expected if shift is None else expected + shift.reshape(-1, *[1] * len(out))
         assert np.allclose(y, np.maximum(wanted, low), rtol=1e-5, atol=1e-5)
