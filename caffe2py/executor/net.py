@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,13 @@ import numpy as np
 from caffe2py.errors import NetError
 from caffe2py.executor import floating
 from caffe2py.executor.bind import Blobs, BoundOperator, Origin
+from caffe2py.executor.memory import (
+    ALL_LOOKED_AT,
+    Lifetimes,
+    MemoryReport,
+    SharedStorage,
+    memory_report,
+)
 from caffe2py.proto.analysis import nesting_depth, written_blobs
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.registry.operator import service
@@ -34,8 +41,12 @@ class SimpleRunner:
     """One operator after another, each through Python."""
 
     def __init__(
-        self, operators: Sequence[BoundOperator], tell: Callable[[], None] = lambda: None
+        self,
+        operators: Sequence[BoundOperator],
+        tell: Callable[[], None] = lambda: None,
+        blobs: Lifetimes = ALL_LOOKED_AT,
     ) -> None:
+        """`tell` is called before each operator; `blobs` is for runners that share storage."""
         self.operators = operators
         self._tell = tell
 
@@ -50,11 +61,15 @@ class TableRunner:
     """Segments of launches in one machine-code loop each, and dynamic operators in between."""
 
     def __init__(
-        self, operators: Sequence[BoundOperator], tell: Callable[[], None] = lambda: None
+        self,
+        operators: Sequence[BoundOperator],
+        tell: Callable[[], None] = lambda: None,
+        blobs: Lifetimes = ALL_LOOKED_AT,
     ) -> None:
         """`tell` is called before operators that may run other nets."""
         self.steps: list[_Segment | BoundOperator] = []
         self._tell = tell
+        self._blobs = blobs
         pending: list[BoundOperator] = []
         for operator in operators:
             if operator.dynamic:
@@ -67,7 +82,7 @@ class TableRunner:
 
     def _close(self, pending: list[BoundOperator]) -> None:
         if pending:
-            self.steps.append(_Segment(pending))
+            self.steps.append(_Segment(pending, self._blobs))
 
     def run(self) -> None:
         """Run all operators once."""
@@ -80,8 +95,9 @@ class TableRunner:
 class _Segment:
     """Operators whose launches are known before they run, as rows of one table."""
 
-    def __init__(self, operators: Sequence[BoundOperator]) -> None:
+    def __init__(self, operators: Sequence[BoundOperator], blobs: Lifetimes) -> None:
         self.operators = operators
+        self._storage = SharedStorage(operators, blobs)
         self._table: Any = None
         self._owners: list[BoundOperator] = []
         self._planned: tuple[tuple[Blob, int], ...] | None = None
@@ -104,16 +120,20 @@ class _Segment:
         self._seen = -1 if self._planned is None else Blob.changes
 
     def _plan(self) -> None:
-        """Plan every operator; if one cannot be, those before it still run, as one by one."""
+        """Plan all in order; if one cannot be, those before it still run, as one by one."""
         self._planned = None
         before = [(blob, blob.array) for blob in self._read_first()]
-        for position, operator in enumerate(self.operators):
+        self._storage.clear()
+        for position in range(len(self.operators)):
             try:
-                operator.plan()
+                again = not self._storage.plan(position)
             except BaseException:
                 self._tabulate(self.operators[:position])
                 self._run_table()
                 raise
+            if again:
+                self._plan()
+                return
         self._tabulate(self.operators)
         # what comes in and got another shape in place makes the next run another one
         if all(blob.array is array for blob, array in before) and not self._shares_late():
@@ -176,10 +196,18 @@ os.register_at_fork(after_in_child=_unlock_all)
 class CreatedNet:
     """A NetDef whose operators are bound to the blobs of a workspace."""
 
-    def __init__(self, net: NetDef, workspace: Blobs, *, outermost: bool = False) -> None:
+    def __init__(
+        self,
+        net: NetDef,
+        workspace: Blobs,
+        *,
+        outermost: bool = False,
+        keep: Collection[str] | None = None,
+    ) -> None:
         """Check and bind every operator; raises as BoundOperator, and NetError for the net.
 
-        `outermost`: no net around it writes what this one reads while it runs.
+        `outermost`: no net around it writes what this one reads while it runs. `keep`: the blobs
+        that are looked at after a run, besides the outputs that the net declares; None: all.
         """
         self.name = net.name
         if net.type not in RUNNERS:
@@ -196,7 +224,9 @@ class CreatedNet:
         self._thread = 0
         self._watches = 0
         self._watched: tuple[Blob, ...] = ()
-        self.runner: Runner = RUNNERS[net.type](self.operators, self._tell_watchers)
+        self.runner: Runner = RUNNERS[net.type](
+            self.operators, self._tell_watchers, Lifetimes.of(net, keep)
+        )
         _nets.add(self)
 
     def unlock_in_child(self) -> None:
@@ -253,6 +283,10 @@ class CreatedNet:
             self._watched = tuple(blob for blob in written.values() if blob.watched)
         for blob in self._watched:
             blob.written()
+
+    def memory(self) -> MemoryReport:
+        """The bytes that its arrays take, as far as it has run."""
+        return memory_report(self.operators)
 
     # ---- random numbers: the key and the count of runs of each operator that draws some
 

@@ -250,7 +250,8 @@ def _with_channels_first(
 ) -> list[Launch]:
     """What `run(*operands, result)` does, on copies with channels first in scratch memory."""
     copies = [
-        call.scratch((len(x), x.shape[-1], *x.shape[1:-1]), x.dtype) for x in (*operands, result)
+        call.scratch((len(x), x.shape[-1], *x.shape[1:-1]), x.dtype, brief=True)
+        for x in (*operands, result)
     ]
     turns = [
         launch_transpose(_flat_middle(x, True), _flat_middle(y, False))
@@ -397,7 +398,10 @@ class Correlation:
 
     def _with_channels_last(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
         """The filters' gradient from copies with channels last, where sums go along positions."""
-        copies = [call.scratch((len(a), *a.shape[2:], a.shape[1]), a.dtype) for a in (x, dy, dw)]
+        copies = [
+            call.scratch((len(a), *a.shape[2:], a.shape[1]), a.dtype, brief=True)
+            for a in (x, dy, dw)
+        ]
         before = [
             launch_transpose(_flat_middle(a, False), _flat_middle(b, True))
             for a, b in zip((x, dy), copies, strict=False)
@@ -457,7 +461,7 @@ class Correlation:
         added: bool = False,
     ) -> list[Launch]:
         base = nothing(call, result.dtype)
-        unfolded = call.scratch((DEEP * ROW,), result.dtype)
+        unfolded = call.scratch((DEEP * ROW,), result.dtype, brief=True)
         start = ZERO if bias is None else PER_COLUMN if self.last else PER_ROW
         size = [self.images, self.groups, self.channels, self.filters, start, added]
         flat = [a.reshape(-1) for a in (*operands, base if bias is None else bias, result)]

@@ -27,6 +27,8 @@ from caffe2py.tensor.tensor import Array
 #: V and P of a block take this many bytes, or as many as so many tiles need.
 _BLOCK_BYTES = 1 << 20
 _TILES = 64
+#: Channels of filters that are transformed together: some cache lines of each plane.
+_TOGETHER = 16
 
 #: Entries of `size`.
 (
@@ -36,26 +38,52 @@ _TILES = 64
 
 
 @kernel("contract")
-def _filters(w, g, u, filters, channels, filter_step, channel_step, flip):
-    """u[p, q] = (G w G^T)[p, q] as panels; with `flip`, of filters turned by half a turn."""
-    size = g.shape[0]
+def _filters(w, g, u, filters, channels, filter_step, channel_step, flip, taps, half, part):
+    """u[p, q] = (G w G^T)[p, q] as panels; with `flip`, of filters turned by half a turn.
+
+    One filter a lane, some channels at a time: planes lie a power of two apart, and to write a
+    cache line in halves would fetch it twice.
+    """
+    planes = g.shape[0] * g.shape[0]
     across = up(filters, lines()) * lines()
-    for f in range(across):
-        for c in range(channels):
+    for first in range(0, across, lines()):
+        for c in range(0, channels, _TOGETHER):
+            count = min(_TOGETHER, channels - c)
+            for k in range(count):
+                start = first * filter_step + (c + k) * channel_step
+                _take(w, start, filter_step, min(lines(), filters - first), flip, taps)
+                _turn(taps, g, half, part, k)
             block = c // DEEP * DEEP
-            deep = min(DEEP, channels - block)
-            at = block * across + f // lines() * lines() * deep + (c - block) * lines()
-            at += f % lines()
-            start = f * filter_step + c * channel_step
-            for p in range(size):
-                for q in range(size):
-                    total = np.float64(0)
-                    if f < filters:
-                        for i in range(3):
-                            for j in range(3):
-                                k = 8 - 3 * i - j if flip else 3 * i + j
-                                total += g[p, i] * g[q, j] * w[start + k]
-                    u[(p * size + q) * across * channels + at] = total
+            at = block * across + first * min(DEEP, channels - block) + (c - block) * lines()
+            for plane in range(planes):
+                target = u[plane * across * channels + at :][: count * lines()]
+                source = part[plane * _TOGETHER * lines() :]
+                for i in range(count * lines()):
+                    target[i] = source[i]
+
+
+def _take(w, start, step, live, flip, taps):
+    """taps[k, lane] = element k of a filter; filters beyond the last are zeros."""
+    if live < lines():
+        for i in range(taps.size):
+            taps[i] = 0
+    first, turn = (8, -1) if flip else (0, 1)
+    for lane in range(live):
+        for k in range(9):
+            taps[k * lines() + lane] = w[start + lane * step + first + k * turn]
+
+
+def _turn(taps, g, half, part, k):
+    """part[p, q, k] = (G taps G^T)[p, q] in each lane."""
+    size, row = g.shape[0], 3 * lines()
+    for p in range(size):
+        for i in range(row):
+            half[i] = g[p, 0] * taps[i] + g[p, 1] * taps[row + i] + g[p, 2] * taps[2 * row + i]
+        for q in range(size):
+            to = ((p * size + q) * _TOGETHER + k) * lines()
+            for i in range(lines()):
+                total = g[q, 0] * half[i] + g[q, 1] * half[lines() + i]
+                part[to + i] = total + g[q, 2] * half[2 * lines() + i]
 
 
 def _fill_rows(x, at, first, size, rows):
@@ -202,10 +230,14 @@ def launch_winograd(
     """
     filters, channels = (w.shape[1], w.shape[0]) if flip else w.shape[:2]
     planes, count, m = (plan.m + 2) ** 2, vector_lanes(x.dtype), plan.m
-    u = call.scratch((planes * packed_size(filters, channels, tile_lines()),), x.dtype)
+    packed = planes * packed_size(filters, channels, tile_lines())
+    u = call.scratch((packed,), x.dtype, brief=not steady)
     steps = (9, filters * 9) if flip else (channels * 9, 9)
     g = np.array(MATRICES[m].filter, np.float64)
-    turn = _filters(w.reshape(-1), g, u, filters, channels, *steps, flip)
+    rows_of = [9 * tile_lines(), 3 * tile_lines()]
+    taps, half = (call.scratch((n,), np.float64, brief=True) for n in rows_of)
+    part = call.scratch((planes * _TOGETHER * tile_lines(),), x.dtype, brief=True)
+    turn = _filters(w.reshape(-1), g, u, filters, channels, *steps, flip, taps, half, part)
     wide = -(-plan.out[1] // m)
     row = m * (-(-wide // count) * count) + m * count + m
     size = [
@@ -215,9 +247,9 @@ def launch_winograd(
     base = nothing(call, x.dtype)
     rows = call.scratch(((m + 2) * row,), x.dtype)
     rows.fill(0)
-    lines_out = call.scratch((m * row,), x.dtype)
-    v = call.scratch((planes * (channels * plan.across + count) + count,), x.dtype)
-    p = call.scratch((planes * (filters * plan.across + count) + count,), x.dtype)
+    lines_out = call.scratch((m * row,), x.dtype, brief=True)
+    planes_of = [planes * (n * plan.across + count) + count for n in (channels, filters)]
+    v, p = (call.scratch((size,), x.dtype, brief=True) for size in planes_of)
     flat = [a.reshape(-1) for a in (x, u, base if bias is None else bias, y)]
     more = base if added is None else added.reshape(-1)
     main = _winograd(
