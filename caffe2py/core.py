@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
-import caffe2py.graph.subnets  # provides what operators with nets need
+import caffe2py.graph.subnets
 import caffe2py.kernels.fuse  # provides one pass for several elementwise launches
-import caffe2py.kernels.table  # provides the loop that runs bound nets
-import caffe2py.ops
+import caffe2py.kernels.table  # noqa: F401  (provides the loop that runs bound nets)
 from caffe2py.executor.native import C
 from caffe2py.executor.session import GetGlobalInitArgs, GlobalInit
 from caffe2py.graph import scope
@@ -69,7 +65,9 @@ from caffe2py.graph.scope import (
     EmptyNameScope,
     NameScope,
 )
+from caffe2py.ops import import_families, read_families
 from caffe2py.registry.gradient import GradientSlice
+from caffe2py.registry.operator import declare_later
 
 __all__ = [
     "IR",
@@ -129,7 +127,4 @@ __all__ = [
     "update_placeholder_op_output",
 ]
 
-# a family exists because its file does
-for _file in sorted(Path(caffe2py.ops.__path__[0]).iterdir()):
-    if not _file.name.startswith("_") and _file.suffix in ("", ".py"):
-        importlib.import_module(f"caffe2py.ops.{_file.stem}")
+declare_later(read_families(), import_families)

@@ -31,14 +31,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 _LOG = logging.getLogger("caffe2py")
 
 
-def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+def command(
+    name: str, cls: type[click.Command] = click.Command
+) -> Callable[[Callable[..., Any]], click.Command]:
     """A command with the options that all have: -h, -v, -q."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         for option in (_verbose, _quiet):
             function = option(function)
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-        return click.command(name, context_settings=settings)(function)
+        return click.command(name, cls=cls, context_settings=settings)(function)
 
     return decorate
 

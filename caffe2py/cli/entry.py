@@ -28,6 +28,9 @@ _TRACEBACK = "CAFFE2PY_TRACEBACK"
 #: Command -> module and line of help. The module is imported when the command is used.
 COMMANDS = {
     "run": ("caffe2py.cli.run", "Run a net on given inputs; show, save or compare the outputs."),
+    "bench": ("caffe2py.cli.bench", "Time a net: percentiles, and each operator beside peaks."),
+    "profile": ("caffe2py.cli.profile", "Time each operator, and write a trace to look at."),
+    "warmup": ("caffe2py.cli.warmup", "Compile what nets need, so that they start at once."),
     "check": ("caffe2py.cli.check", "Find all that is wrong with a net, without running it."),
     "print": ("caffe2py.cli.show", "Print a net, one line an operator."),
     "summary": ("caffe2py.cli.summary", "Shapes, parameters, multiply-adds and memory of a net."),

@@ -61,7 +61,7 @@ def run(net: str, init: str | None, inputs: tuple[str, ...], **options: Any) -> 
     labels = _read_labels(options["labels"])
     expected = read_arrays(options["expect"]) if options["expect"] else None
     device = Device.parse(options["device"]) if options["device"] else None
-    model = load_model(net, init)
+    model = load_model(net, init, apart=True)
     with _threads(options["threads"]):
         optimize = not options["no_optimize"]
         session = Session(model, device, keep=options["outputs"], optimize=optimize)

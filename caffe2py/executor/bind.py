@@ -21,7 +21,7 @@ from caffe2py.registry.operator import lookup, service
 from caffe2py.registry.place import located, note_place, operator_place
 from caffe2py.registry.schema import Args
 from caffe2py.tensor.device import Device
-from caffe2py.tensor.tensor import Array, Blob, empty
+from caffe2py.tensor.tensor import Array, Blob, empty, passed_on
 from caffe2py.tensor.types import UNKNOWN, DType, Shape, TensorType
 
 
@@ -35,6 +35,18 @@ class Blobs(Scope, Protocol):
 
     def seed_for(self, name: str) -> int:
         """A seed for the random operators of a net of this name."""
+
+
+class PassingStorage(Protocol):
+    """Storage that an operator's outputs and scratch share with those of others."""
+
+    owner: object
+
+    def place(self, blob: Blob, shape: Shape, dtype: DType) -> None:
+        """Let an output live there, if it may."""
+
+    def scratch(self, shape: Shape, dtype: DType) -> Array | None:
+        """An array for the operator that is being planned; None if it is planned by itself."""
 
 
 class Origin:
@@ -90,6 +102,11 @@ class BoundOperator:
         self._contents: tuple[bytes, ...] | None = None
         self._calls: list[tuple[Callable[[int], int], int, Launch]] | None = None
         self._scratch: list[Array] = []
+        #: Where blobs and scratch may live that are overwritten after their last use.
+        self.storage: PassingStorage | None = None
+        #: The bytes of scratch there, and whether an output depends on what it held before.
+        self.brief_bytes = 0
+        self.carries = False
         self._random: Array | None = None
         self._inputs: tuple[Array | None, ...] = ()
         self.input_types: tuple[TensorType, ...] = ()
@@ -169,10 +186,16 @@ class BoundOperator:
 
     def is_new(self, index: int) -> bool:
         """Whether an output was not of this type and shape before this plan."""
+        self.carries = True
         return self._new[index]
 
-    def scratch(self, shape: Shape, dtype: Any) -> Array:
-        """An array that lives as long as the plan."""
+    def scratch(self, shape: Shape, dtype: Any, *, brief: bool = False) -> Array:
+        """An array that lives as long as the plan; a `brief` one is shared with other operators."""
+        if brief and self.storage is not None:
+            array = self.storage.scratch(shape, np.dtype(dtype))
+            if array is not None:
+                self.brief_bytes += array.nbytes
+                return array
         self._scratch.append(empty(shape, np.dtype(dtype)))
         return self._scratch[-1]
 
@@ -188,6 +211,10 @@ class BoundOperator:
                 blob.expose()  # a part of it has another name now
             blob.written()
         self.output_blobs[index].share(array)
+
+    def adopt(self, index: int, array: Array) -> None:
+        """Make `array` the storage of an output."""
+        self.output_blobs[index].lend(array)
 
     def steady(self, index: int) -> bool:
         """Whether an input stays as it is until there is another plan."""
@@ -244,6 +271,15 @@ class BoundOperator:
         return self._random
 
     @property
+    def _owner(self) -> object | None:
+        return None if self.storage is None else self.storage.owner
+
+    @property
+    def kept_bytes(self) -> int:
+        """The bytes of scratch that is this operator's own."""
+        return sum(array.nbytes for array in self._scratch)
+
+    @property
     def draws(self) -> bool:
         """Whether it has asked for random numbers so far."""
         return self._random is not None
@@ -286,6 +322,7 @@ class BoundOperator:
     def _ask(self) -> tuple[Launch, ...]:
         """The launches of the implementation, with the outputs sized for it."""
         self._scratch.clear()
+        self.brief_bytes = 0
         self._looked = False
         self._inputs = tuple(blob.array for blob in self.input_blobs)
         self._held = tuple(type(blob.value).__name__ for blob in self.input_blobs)
@@ -307,6 +344,8 @@ class BoundOperator:
         for index, blob in enumerate(self.input_blobs):
             if blob.value is None and not self._takes_nothing:
                 raise self._no_tensor(index)
+            if blob.borrowed not in (None, self._owner):
+                raise passed_on(blob.name)
             if blob.quantum is not None and not self.schema.quantized:
                 raise self._quantized(index)
         self.input_types = types
@@ -320,6 +359,10 @@ class BoundOperator:
         for blob, type_ in zip(self.output_blobs, types, strict=True):
             shape = type_.full_shape
             if type_.dtype is not None and shape is not None:
+                if blob.borrowed not in (None, self._owner):
+                    blob.value = None  # another net's storage is not to be written to
+                if self.storage is not None:
+                    self.storage.place(blob, shape, type_.dtype)
                 blob.resize(shape, type_.dtype, type_.quantum)
 
     def _refuse_twice(self, types: Sequence[TensorType]) -> None:

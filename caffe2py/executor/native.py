@@ -19,7 +19,7 @@ from caffe2py.executor.predictor import Predictor
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
 from caffe2py.registry.functions import register_function, register_gradient
-from caffe2py.registry.operator import lookup, provide, registered, service
+from caffe2py.registry.operator import find, provide, registered, service
 from caffe2py.registry.schema import Schema
 
 __all__ = ["Blob", "C", "NativeWorkspace", "nearby_opnames"]
@@ -144,7 +144,8 @@ class OpSchema:
     @staticmethod
     def get(op_type: str) -> Schema | None:
         """The declaration of an operator; None if there is no such operator."""
-        return lookup(op_type).schema if op_type in registered() else None
+        found = find(op_type)
+        return found.schema if found else None
 
 
 def nearby_opnames(name: str) -> list[str]:
@@ -218,7 +219,7 @@ class _Native:
             type_, path, mode
         ),
         "define_caffe2_no_operator_schema": lambda *names: None,
-        "support_onnx_export": lambda op_type: op_type in registered(),
+        "support_onnx_export": lambda op_type: find(op_type) is not None,
         "net_name": net_name,
     }
 

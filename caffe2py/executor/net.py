@@ -15,7 +15,14 @@ from caffe2py.errors import NetError
 from caffe2py.executor import floating
 from caffe2py.executor.bind import Blobs, BoundOperator, Origin
 from caffe2py.executor.chains import join_maps
-from caffe2py.proto.analysis import external_inputs, nested_nets, nesting_depth, written_blobs
+from caffe2py.executor.memory import (
+    ALL_LOOKED_AT,
+    Lifetimes,
+    MemoryReport,
+    SharedStorage,
+    memory_report,
+)
+from caffe2py.proto.analysis import nesting_depth, written_blobs
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.registry.operator import service
 from caffe2py.registry.threads import thread_count
@@ -43,8 +50,9 @@ class SimpleRunner:
         self,
         operators: Sequence[BoundOperator],
         tell: Callable[[], None] = lambda: None,
-        hidden: Collection[Blob] = (),
+        blobs: Lifetimes = ALL_LOOKED_AT,
     ) -> None:
+        """`tell` is called before each operator; `blobs` is for runners that share storage."""
         self.operators = operators
         self._tell = tell
 
@@ -63,15 +71,12 @@ class TableRunner:
         self,
         operators: Sequence[BoundOperator],
         tell: Callable[[], None] = lambda: None,
-        hidden: Collection[Blob] = (),
+        blobs: Lifetimes = ALL_LOOKED_AT,
     ) -> None:
-        """`tell` is called before operators that may run other nets.
-
-        `hidden` are blobs that nobody looks at between runs.
-        """
+        """`tell` is called before operators that may run other nets."""
         self.steps: list[_Segment | BoundOperator] = []
         self._tell = tell
-        self._hidden = hidden
+        self._blobs = blobs
         pending: list[BoundOperator] = []
         for operator in operators:
             if operator.dynamic:
@@ -82,13 +87,9 @@ class TableRunner:
                 pending.append(operator)
         self._close(pending)
 
-        apart = [s for s in self.steps if isinstance(s, _Segment)] if hidden else ()
-        for segment in apart:
-            segment.hide([b for b in hidden if not _used_elsewhere(b, segment, operators)])
-
     def _close(self, pending: list[BoundOperator]) -> None:
         if pending:
-            self.steps.append(_Segment(pending))
+            self.steps.append(_Segment(pending, self._blobs))
 
     def run(self, times: int = 1) -> int:
         """Run all operators once, or several times if they are one table."""
@@ -101,28 +102,18 @@ class TableRunner:
         return 1
 
 
-def _used_elsewhere(blob: Blob, segment: _Segment, operators: Sequence[BoundOperator]) -> bool:
-    own = {id(operator) for operator in segment.operators}
-    others = (operator for operator in operators if id(operator) not in own)
-    return any(blob is other for operator in others for other in operator.blobs())
-
-
 class _Segment:
     """Operators whose launches are known before they run, as rows of one table."""
 
-    def __init__(self, operators: Sequence[BoundOperator]) -> None:
+    def __init__(self, operators: Sequence[BoundOperator], blobs: Lifetimes) -> None:
         self.operators = operators
+        self._storage = SharedStorage(operators, blobs)
         self._table: Any = None
         self._owners: list[BoundOperator] = []
         self._planned: tuple[tuple[Blob, int], ...] | None = None
         self._seen = -1
         self._threads = 0
-        self._hidden: Sequence[Blob] = ()
         self._repeats = False
-
-    def hide(self, blobs: Sequence[Blob]) -> None:
-        """Let nobody look at some blobs between runs."""
-        self._hidden = blobs
 
     def run(self, times: int = 1) -> int:
         """Run once or, up to some time after which interrupts are looked at, several times."""
@@ -153,16 +144,20 @@ class _Segment:
         self._seen = -1 if self._planned is None else Blob.changes
 
     def _plan(self) -> None:
-        """Plan every operator; if one cannot be, those before it still run, as one by one."""
+        """Plan all in order; if one cannot be, those before it still run, as one by one."""
         self._planned = None
         before = [(blob, blob.array) for blob in self._read_first()]
-        for position, operator in enumerate(self.operators):
+        self._storage.clear()
+        for position in range(len(self.operators)):
             try:
-                operator.plan()
+                again = not self._storage.plan(position)
             except BaseException:
                 self._tabulate(self.operators[:position])
                 self._run_table()
                 raise
+            if again:
+                self._plan()
+                return
         self._tabulate(self.operators)
         # what comes in and got another shape in place makes the next run another one
         if all(blob.array is array for blob, array in before) and not self._shares_late():
@@ -196,8 +191,8 @@ class _Segment:
         self._repeats = not any(launch.python for _, launch in rows)
 
     def _unseen(self) -> list[Array]:
-        """The arrays that nobody can look at: those of hidden blobs alone."""
-        hidden = {id(blob) for blob in self._hidden}
+        """The arrays that nobody can look at: those of passing blobs alone."""
+        hidden = {id(blob) for blob in self._storage.passing()}
         mine = {id(blob): blob for operator in self.operators for blob in operator.blobs()}
         seen = [b.array for key, b in mine.items() if key not in hidden and b.array is not None]
         own = (mine[key].array for key in mine.keys() & hidden if not mine[key].tensor().lent)
@@ -248,7 +243,7 @@ class CreatedNet:
         """Check and bind every operator; raises as BoundOperator, and NetError for the net.
 
         `outermost`: no net around it writes what this one reads while it runs. `keep`: the blobs
-        that are looked at between runs; None: all.
+        that are looked at after a run, besides the outputs that the net declares; None: all.
         """
         self.name = net.name
         if net.type not in RUNNERS:
@@ -265,8 +260,9 @@ class CreatedNet:
         self._thread = 0
         self._watches = 0
         self._watched: tuple[Blob, ...] = ()
-        hidden = () if keep is None else self._hidden(net, keep)
-        self.runner: Runner = RUNNERS[net.type](self.operators, self._tell_watchers, hidden)
+        self.runner: Runner = RUNNERS[net.type](
+            self.operators, self._tell_watchers, Lifetimes.of(net, keep)
+        )
         _nets.add(self)
 
     def unlock_in_child(self) -> None:
@@ -299,14 +295,6 @@ class CreatedNet:
                 self._thread = 0
                 self._tell_watchers()
 
-    def _hidden(self, net: NetDef, keep: Collection[str]) -> list[Blob]:
-        """The blobs that the net alone writes and reads."""
-        if next(nested_nets(net), None) is not None:
-            return []
-        seen = {*keep, *net.external_input, *net.external_output, *external_inputs(net)}
-        made = {id(b): b for operator in self.operators for b in operator.output_blobs}
-        return [blob for blob in made.values() if blob.name not in seen]
-
     def run_watched(self, after: Callable[[BoundOperator], None]) -> None:
         """Run the net once, one operator after another, and tell `after` of each that has run."""
         self._refuse_nested()
@@ -332,6 +320,10 @@ class CreatedNet:
             self._watched = tuple(blob for blob in written.values() if blob.watched)
         for blob in self._watched:
             blob.written()
+
+    def memory(self) -> MemoryReport:
+        """The bytes that its arrays take, as far as it has run."""
+        return memory_report(self.operators)
 
     # ---- random numbers: the key and the count of runs of each operator that draws some
 

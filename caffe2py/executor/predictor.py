@@ -35,7 +35,7 @@ class Predictor:
         for name in self.input_names:
             self.workspace.create_blob(name)
         bound = optimize_net(self._net, self.output_names) if optimize else self._net
-        self.workspace.create_net(bound)
+        self.workspace.create_net(bound, keep=self.output_names if optimize else None)
 
     def run(self, inputs: Sequence[Any] | Mapping[Any, Any]) -> list[Any]:
         """The outputs, as arrays in the order in which the net declares them.

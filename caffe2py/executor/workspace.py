@@ -22,7 +22,7 @@ from caffe2py.executor.bind import BoundOperator, Origin
 from caffe2py.executor.net import CreatedNet
 from caffe2py.executor.plan import run_plan
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
-from caffe2py.tensor.tensor import Array, Blob, Int8Tensor, Tensor, as_tensor_array
+from caffe2py.tensor.tensor import Array, Blob, Int8Tensor, Tensor, as_tensor_array, passed_on
 from caffe2py.tensor.types import Quantum, dtype_name
 
 
@@ -128,9 +128,12 @@ class Workspace:
 
         A quantized tensor is an Int8Tensor.
 
-        Raises MissingBlobError if there is no blob, or nothing in it.
+        Raises MissingBlobError if there is no blob, or nothing in it; BlobTypeError for one that an
+        optimised net needs no more.
         """
         blob = self.blob(name)
+        if blob.borrowed is not None:
+            raise passed_on(name)
         if isinstance(blob.value, Tensor):
             array = np.array(blob.value.array, order="C", copy=True, subok=False)
             return array if blob.quantum is None else Int8Tensor(array, *blob.quantum)
@@ -179,7 +182,9 @@ class Workspace:
     ) -> str:
         """Bind a net to this workspace under its name and return the name.
 
-        `keep`: the blobs that are looked at between runs, besides its outputs; None: all.
+        `keep` are the blobs that are looked at after a run, besides those that the net declares as
+        its outputs; all others may then share storage. None: every blob is.
+
         Raises NetError if there is no name, or it is taken; what binding raises leaves the old net.
         """
         if not net.HasField("name"):
@@ -216,9 +221,19 @@ class Workspace:
         """Bind a net to this workspace without keeping it."""
         return CreatedNet(net, self)
 
-    def run_net_once(self, net: NetDef) -> None:
-        """Bind a net, run it once, forget it. Its blobs stay."""
-        self.bind(net).run()
+    def run_net_once(
+        self, net: NetDef, values: Mapping[tuple[int, str], Array] | None = None
+    ) -> None:
+        """Bind a net, run it once, forget it. Its blobs stay.
+
+        `values` are floats that arguments lack, by position of the operator and name; blobs take
+        over the arrays.
+        """
+        bound = self.bind(net)
+        for (index, argument), array in (values or {}).items():
+            args = bound.operators[index].args
+            args.apart = {**args.apart, argument: array}
+        bound.run()
 
     def run_operator_once(self, op: OperatorDef) -> None:
         """Run one operator."""

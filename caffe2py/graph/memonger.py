@@ -20,7 +20,7 @@ from caffe2py.graph.liveness import (
 from caffe2py.proto.analysis import nested_nets
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import DeviceOption, NetDef, OperatorDef
-from caffe2py.registry.operator import registered, verify
+from caffe2py.registry.operator import find, verify
 from caffe2py.tensor.types import dtype_from_number
 
 #: The outputs of these are views of their inputs.
@@ -191,7 +191,7 @@ def optimize_inference_for_dag(net: Any, input_blobs: Iterable[Any], namescope: 
         missing = [name for name in op.input if name not in ends and name not in made]
         if missing:
             raise ShareError(f"{missing[0]} not in external input")
-        if op.type in registered():
+        if find(op.type) is not None:
             verify(op)
         made.update(op.output)
     return _verified(proto, recycle(proto, made - ends, namescope))

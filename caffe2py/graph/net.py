@@ -23,7 +23,7 @@ from caffe2py.proto.analysis import rename_blobs
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, NetDef, OperatorDef
 from caffe2py.registry.gradient import GradientSlice
-from caffe2py.registry.operator import lookup, registered, verify
+from caffe2py.registry.operator import find, lookup, registered, verify
 
 
 class DuplicateError(NetError, AssertionError):
@@ -87,7 +87,7 @@ class Net(Records):
 
         Raises UnknownOperatorError, which is also an AttributeError, with near names.
         """
-        if op_type not in registered():
+        if find(op_type) is None:
             raise unknown_method(op_type)
 
         def build(inputs: Any, outputs: Any = None, **kwargs: Any) -> Any:

@@ -12,7 +12,7 @@ from caffe2py.graph.reference import blob_names
 from caffe2py.graph.scope import CurrentDeviceScope
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import Argument, DeviceOption, OperatorDef
-from caffe2py.registry.operator import known_caffe2_operators, registered, verify
+from caffe2py.registry.operator import find, known_caffe2_operators, registered, verify
 
 _NEAR = 5  # names that an unknown one may have meant
 
@@ -66,9 +66,8 @@ def CreateOperator(
             op.device_option.CopyFrom(option)
         op.arg.extend([arg] if isinstance(arg, Argument) else arg or ())
         op.arg.extend(make_argument(k, value) for k, value in kwargs.items() if value is not None)
-        if (
-            checks_early() and operator_type in registered()
-        ):  # an operator may be registered after its definition
+        # an operator may be registered after its definition
+        if checks_early() and find(operator_type) is not None:
             verify(op)
     except UnicodeError as error:
         where = operator_label(ascii(operator_type)[1:-1], ascii(name)[1:-1])

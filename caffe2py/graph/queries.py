@@ -16,7 +16,7 @@ from caffe2py.graph.paths import (
 )
 from caffe2py.proto.caffe2_pb2 import NetDef, TensorProto
 from caffe2py.registry.lazy import load_lazy
-from caffe2py.registry.operator import registered
+from caffe2py.registry.operator import find
 
 __all__ = [
     "DataType",
@@ -53,12 +53,12 @@ class DataType:
 
 def IsOperator(op_type: str) -> bool:
     """Whether there is an operator of this type."""
-    return op_type in registered()
+    return find(op_type) is not None
 
 
 def IsOperatorWithEngine(op_type: str, engine: str) -> bool:
     """Whether the operator has an implementation of its own for this engine, on any device."""
-    operator = registered().get(op_type)
+    operator = find(op_type)
     wanted = "" if engine == "DEFAULT" else engine
     return operator is not None and any(name == wanted for _, name in operator.kernels)
 

@@ -18,7 +18,7 @@ from caffe2py.graph.early import checks_early
 from caffe2py.graph.reference import BlobReference
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.gradient import Gradient, GradientRef, GradientSlice, NamesBlobs
-from caffe2py.registry.operator import Operator, lookup, provide, registered, verify
+from caffe2py.registry.operator import Operator, find, lookup, provide, verify
 
 #: `(op, output gradients) -> backward operators, input gradients`, written by a user.
 Maker = Callable[[OperatorDef, list[Any]], Any]
@@ -77,7 +77,7 @@ provide("gradient of operators", lambda: gradient_of)
 
 
 def _check(op: OperatorDef) -> None:
-    if op.type not in registered():
+    if find(op.type) is None:
         return
     try:
         verify(op)

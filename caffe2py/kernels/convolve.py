@@ -261,7 +261,8 @@ def _with_channels_first(
 ) -> list[Launch]:
     """What `run(*operands, result)` does, on copies with channels first in scratch memory."""
     copies = [
-        call.scratch((len(x), x.shape[-1], *x.shape[1:-1]), x.dtype) for x in (*operands, result)
+        call.scratch((len(x), x.shape[-1], *x.shape[1:-1]), x.dtype, brief=True)
+        for x in (*operands, result)
     ]
     turns = [
         launch_transpose(_flat_middle(x, True), _flat_middle(y, False))
@@ -415,7 +416,10 @@ class Correlation:
 
     def _with_channels_last(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
         """The filters' gradient from copies with channels last, where sums go along positions."""
-        copies = [call.scratch((len(a), *a.shape[2:], a.shape[1]), a.dtype) for a in (x, dy, dw)]
+        copies = [
+            call.scratch((len(a), *a.shape[2:], a.shape[1]), a.dtype, brief=True)
+            for a in (x, dy, dw)
+        ]
         before = [
             launch_transpose(_flat_middle(a, False), _flat_middle(b, True))
             for a, b in zip((x, dy), copies, strict=False)
@@ -487,7 +491,7 @@ class Correlation:
         products = self.images * self.groups * self.filters * self._terms() * self._positions()
 
         def part(first: int, end: int) -> Launch:
-            unfolded = call.scratch((DEEP * ROW,), result.dtype)
+            unfolded = call.scratch((DEEP * ROW,), result.dtype, brief=True)
             if function is _correlate_columns:
                 other = base if added is None else added.reshape(-1)
             elif tall:

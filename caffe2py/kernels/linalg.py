@@ -185,7 +185,7 @@ def launch_transpose(x: Array, y: Array) -> Launch:
 
 def new_tile(call: Call, dtype: Any) -> Array:
     """The scratch that inner blocks need; launches that run one after the other can share it."""
-    return call.scratch((SQUARE * SQUARE,), dtype)
+    return call.scratch((SQUARE * SQUARE,), dtype, brief=True)
 
 
 def nothing(call: Call, dtype: Any) -> Array:
@@ -198,7 +198,7 @@ def nothing(call: Call, dtype: Any) -> Array:
 def new_panels(call: Call, rows: int, terms: int, dtype: Any) -> Array:
     """Scratch for the panels of a block of A."""
     height = -(-min(rows, TALL) // tile_lines()) * tile_lines()
-    return call.scratch((height * min(terms, DEEP),), dtype)
+    return call.scratch((height * min(terms, DEEP),), dtype, brief=True)
 
 
 def pack_left(
@@ -226,7 +226,8 @@ def pack_right(
 def _packed(
     call: Call, x: Array, count: int, terms: int, width: int, turned: bool, steady: bool
 ) -> tuple[Array, list[Launch]]:
-    panels = call.scratch((len(x) * packed_size(count, terms, width),), x.dtype)
+    size = len(x) * packed_size(count, terms, width)
+    panels = call.scratch((size,), x.dtype, brief=not steady)
     across, along = (1, count) if turned else (terms, 1)
     launch = _pack(x.reshape(-1), panels, across, along, count, terms, width, len(x))
     if not steady:
@@ -301,7 +302,7 @@ def launch_product(
         if size[_B_PACKED]:
             width = strip_width(columns, vector_lanes(c.dtype))
             elements = packed_size(min(columns, WIDE), min(terms, DEEP), width)
-            strips = call.scratch((elements,), c.dtype)
+            strips = call.scratch((elements,), c.dtype, brief=True)
         numbers = np.array([*size, *ranges], np.int64)
         return function(*flat, base, zeros, extra, panels, strips, numbers, walk, start, limit)
 

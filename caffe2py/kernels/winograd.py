@@ -30,6 +30,9 @@ from caffe2py.tensor.tensor import Array
 _BLOCK_BYTES = 1 << 20
 _TILES = 64
 
+#: Channels of filters that are transformed together: some cache lines of each plane.
+_TOGETHER = 16
+
 #: Entries of `size`.
 (
     _IMAGES, _CHANNELS, _FILTERS, _HEIGHT, _WIDTH, _TOP, _LEFT, _OUT_HEIGHT, _OUT_WIDTH,
@@ -45,37 +48,54 @@ _TURN_NS = 0.5
 
 
 @kernel("contract")
-def _filters(w, g, taps, half, u, channels, filters, filter_step, channel_step, flip, first, end):
-    """u[p, q] = (G w G^T)[p, q] as panels; with `flip`, of filters turned by half a turn.
+def _filters(
+    w, g, u, filters, channels, filter_step, channel_step, flip, taps, half, part, begin, end
+):
+    """u[p, q] = (G w G^T)[p, q] as panels, for filters `begin` to `end`.
 
-    A panel's filters, `first` to `end`, lie side by side in taps[3 i + j] and in half = G w.
+    With `flip` they are turned by half a turn. One filter a lane, some channels at a time: planes
+    lie a power of two apart, and to write a cache line in halves would fetch it twice.
     """
-    size, high = g.shape[0], lines()
-    across = up(filters, high) * high
-    for panel in range(first, end, high):
-        here = min(high, filters - panel)
-        for c in range(channels):
-            for k in range(9):
-                tap = taps[k * high : (k + 1) * high]
-                at = panel * filter_step + c * channel_step + (8 - k if flip else k)
-                for i in range(high):
-                    tap[i] = w[at + i * filter_step] if i < here else 0
+    planes = g.shape[0] * g.shape[0]
+    across = up(filters, lines()) * lines()
+    for first in range(begin, end, lines()):
+        for c in range(0, channels, _TOGETHER):
+            count = min(_TOGETHER, channels - c)
+            for k in range(count):
+                start = first * filter_step + (c + k) * channel_step
+                _take(w, start, filter_step, min(lines(), filters - first), flip, taps)
+                _turn(taps, g, half, part, k)
             block = c // DEEP * DEEP
-            at = block * across + panel * min(DEEP, channels - block) + (c - block) * high
-            for p in range(size):
-                for j in range(3):
-                    _weigh(half, j * high, g[p], taps, j * high, 3 * high)
-                for q in range(size):
-                    _weigh(u, (p * size + q) * across * channels + at, g[q], half, 0, high)
+            at = block * across + first * min(DEEP, channels - block) + (c - block) * lines()
+            for plane in range(planes):
+                target = u[plane * across * channels + at :][: count * lines()]
+                source = part[plane * _TOGETHER * lines() :]
+                for i in range(count * lines()):
+                    target[i] = source[i]
 
 
-def _weigh(y, to, factors, x, at, step):
-    """y[to + i] = factors[0] * x[at + i] + factors[1] * x[at + step + i] + factors[2] * ..."""
-    high = lines()
-    line, first = y[to : to + high], x[at : at + high]
-    second, third = x[at + step : at + step + high], x[at + 2 * step : at + 2 * step + high]
-    for i in range(high):
-        line[i] = factors[0] * first[i] + factors[1] * second[i] + factors[2] * third[i]
+def _take(w, start, step, live, flip, taps):
+    """taps[k, lane] = element k of a filter; filters beyond the last are zeros."""
+    if live < lines():
+        for i in range(taps.size):
+            taps[i] = 0
+    first, turn = (8, -1) if flip else (0, 1)
+    for lane in range(live):
+        for k in range(9):
+            taps[k * lines() + lane] = w[start + lane * step + first + k * turn]
+
+
+def _turn(taps, g, half, part, k):
+    """part[p, q, k] = (G taps G^T)[p, q] in each lane."""
+    size, row = g.shape[0], 3 * lines()
+    for p in range(size):
+        for i in range(row):
+            half[i] = g[p, 0] * taps[i] + g[p, 1] * taps[row + i] + g[p, 2] * taps[2 * row + i]
+        for q in range(size):
+            to = ((p * size + q) * _TOGETHER + k) * lines()
+            for i in range(lines()):
+                total = g[q, 0] * half[i] + g[q, 1] * half[lines() + i]
+                part[to + i] = total + g[q, 2] * half[2 * lines() + i]
 
 
 def _fill_rows(x, at, first, size, rows):
@@ -245,14 +265,16 @@ def launch_winograd(
     """
     filters, channels = (w.shape[1], w.shape[0]) if flip else w.shape[:2]
     planes, count, m = (plan.m + 2) ** 2, vector_lanes(x.dtype), plan.m
-    u = call.scratch((planes * packed_size(filters, channels, tile_lines()),), x.dtype)
+    packed = planes * packed_size(filters, channels, tile_lines())
+    u = call.scratch((packed,), x.dtype, brief=not steady)
     steps = (9, filters * 9) if flip else (channels * 9, 9)
     g = np.array(MATRICES[m].filter, np.float64)
 
     def turned(first: int, end: int) -> Launch:
-        taps, half = (call.scratch((k * tile_lines(),), np.float64) for k in (9, 3))
-        sizes = channels, filters, *steps, flip, first, end
-        return _filters(w.reshape(-1), g, taps, half, u, *sizes)
+        taps, half = (call.scratch((k * tile_lines(),), np.float64, brief=True) for k in (9, 3))
+        part = call.scratch((planes * _TOGETHER * tile_lines(),), x.dtype, brief=True)
+        numbers = filters, channels, *steps, flip
+        return _filters(w.reshape(-1), g, u, *numbers, taps, half, part, first, end)
 
     turn = split(filters, filters * channels * planes * _TURN_NS, turned, tile_lines())
     wide = -(-plan.out[1] // m)
@@ -268,10 +290,10 @@ def launch_winograd(
     def part(blocks: tuple[int, int], some: tuple[int, int]) -> Launch:
         rows = call.scratch(((m + 2) * row,), x.dtype)
         rows.fill(0)
-        lines_out = call.scratch((m * row,), x.dtype)
+        lines_out = call.scratch((m * row,), x.dtype, brief=True)
         depths = channels, some[1] - some[0]
         v, p = (
-            call.scratch((planes * (depth * plan.across + count) + count,), x.dtype)
+            call.scratch((planes * (depth * plan.across + count) + count,), x.dtype, brief=True)
             for depth in depths
         )
         numbers = np.array([*size, *blocks, *some], np.int64)

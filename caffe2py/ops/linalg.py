@@ -432,7 +432,7 @@ def _stack(call: Call, x: Array, index: int, batch: Shape) -> tuple[Array, list[
     count = math.prod(own)
     if count in (1, math.prod(batch)):
         return x.reshape(count, *ends), []
-    wide = call.scratch((*batch, *ends), x.dtype)
+    wide = call.scratch((*batch, *ends), x.dtype, brief=True)
     padded = x.reshape((1,) * (len(batch) - len(own)) + own + ends)
     return wide.reshape(math.prod(batch), *ends), [launch_expand(padded, wide)]
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from caffe2py.errors import FileError, ModelFormatError, UsageError
 from caffe2py.proto.analysis import external_inputs, nested_nets, produced, ssa
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
 from caffe2py.proto.files import Source, read_net, read_net_or_plan
+from caffe2py.registry.operator import takes_apart
+from caffe2py.tensor.stored import read_stored_net
+from caffe2py.tensor.tensor import Array
 
 __all__ = ["Model", "is_data_like", "load_model", "partners"]
 
@@ -27,7 +30,8 @@ class Model:
     `inputs` are the blobs to feed: what the net reads and neither net makes. Exporters also let
     the init net fill an input with a stand-in; if nothing else is left to feed, these are the
     inputs, and `stand_ins` lists them. `outputs` are the declared ones, or what nothing reads.
-    `notes` say what looks wrong with the files, for people.
+    `notes` say what looks wrong with the files, for people. `weights` are the floats that the init
+    net lacks, if they were asked for apart: by position of the operator, and argument.
     """
 
     predict: NetDef | PlanDef
@@ -37,7 +41,8 @@ class Model:
     stand_ins: tuple[str, ...] = ()
     predict_file: str = ""
     init_file: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    weights: Mapping[tuple[int, str], Array] = field(default_factory=dict, repr=False)
 
     @property
     def nets(self) -> list[NetDef]:
@@ -76,12 +81,13 @@ class Model:
         return tuple(n for n in self.inputs if n not in data)
 
 
-def load_model(source: Source, init: Source | None = None) -> Model:
+def load_model(source: Source, init: Source | None = None, *, apart: bool = False) -> Model:
     """The model in a folder, or the net or plan in a file together with its partner.
 
     The partner is found by name, as other tools name such pairs: `init_net.*` and `predict_net.*`
     (or `exec_net.*`, also with something in front), `x_init.*` and `x.*`, in binary or text form.
-    `init` names it instead.
+    `init` names it instead. `apart`: the model is to be run and nothing else, so the init net may
+    lack its long lists of floats, which are then the model's `weights`.
 
     Raises FileError where there is nothing to read, ModelFormatError for what is no model or where
     the two files are swapped.
@@ -97,11 +103,22 @@ def load_model(source: Source, init: Source | None = None) -> Model:
             predict_source, found, looked_for = _with_partner(path, search=init is None)
         init_source = found if init is None else init
     predict = read_net_or_plan(predict_source)
-    init_net = None if init_source is None else read_net(init_source, allow_empty=True)
+    init_net, weights = _read_init(init_source, apart)
     labels = _label(predict_source), _label(init_source)
     if isinstance(predict, NetDef):
         _refuse_swapped(predict, init_net, *labels)
-    return _model(predict, init_net, labels, looked_for)
+    model = _model(predict, init_net, labels, looked_for)
+    return replace(model, weights=weights) if weights else model
+
+
+def _read_init(
+    source: Source | None, apart: bool
+) -> tuple[NetDef | None, Mapping[tuple[int, str], Array]]:
+    if source is None:
+        return None, {}
+    if apart:
+        return read_stored_net(source, takes_apart, allow_empty=True)
+    return read_net(source, allow_empty=True), {}
 
 
 def partners(path: Path) -> tuple[list[Path], list[Path]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from caffe2py.errors import Error, MissingBlobError
+from caffe2py.executor.net import CreatedNet
 from caffe2py.executor.passes.pipeline import optimize
 from caffe2py.executor.workspace import Workspace
 from caffe2py.predictor.load import Model
@@ -43,7 +44,7 @@ class Session:
         self._net = ""
         if model.init is not None:
             try:
-                self.workspace.run_net_once(_on_device(model.init, device))
+                self.workspace.run_net_once(_on_device(model.init, device), model.weights)
             except Error as error:
                 raise error.with_where(f"init net {model.init_file}".strip()) from None
 
@@ -79,7 +80,13 @@ class Session:
             named = net if net.name else clone(net, self.model.name)
             if self._optimize:
                 named = optimize(named, self._keep)
-            self._net = self.workspace.create_net(named, overwrite=True)
+            keep = self._keep if self._optimize else None
+            self._net = self.workspace.create_net(named, overwrite=True, keep=keep)
+
+    @property
+    def created(self) -> CreatedNet | None:
+        """The bound net; None for a plan, or before `prepare`."""
+        return self.workspace.net(self._net) if self._net else None
 
     def run(self) -> None:
         """Run the net, or the whole plan, once."""

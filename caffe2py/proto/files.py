@@ -78,9 +78,9 @@ _OTHER_FORMATS: list[tuple[bytes, str, str]] = [
     (rb"\x08[\x01-\x1f]\x12", "what looks like an ONNX model", "convert it to a NetDef"),
 ]
 
-# Every byte that a text file may hold. A binary net or plan always holds others: the tags of
+# What no text file holds. A binary net or plan always holds others: the tags of
 # operators, nets and steps are control characters.
-_TEXT_BYTES = bytes([*b"\t\n\f\r", *range(0x20, 0x7F), *range(0x80, 0x100)])
+_NO_TEXT = re.compile(rb"[^\t\n\f\r\x20-\x7e\x80-\xff]")
 
 # Top-level fields of Caffe 1 models, as text and (field 100) as binary.
 _CAFFE1_FIELDS = ("'layer'", "'layers'", "'input_dim'", "'input_shape'", "'force_backward'")
@@ -189,7 +189,7 @@ def _parsed(data: bytes, *, allow_empty: bool) -> NetDef | PlanDef:
     for beginning, what, hint in _OTHER_FORMATS:
         if re.match(beginning, data):
             raise _unexpected(what, hint)
-    is_text = not data.translate(None, delete=_TEXT_BYTES)
+    is_text = _NO_TEXT.search(data) is None
     message = _parsed_text(data) if is_text else _parsed_binary(data)
     if isinstance(message, NetDef) and not message.op and not allow_empty:
         name = f" named '{message.name}'" if message.name else ""

@@ -5,15 +5,25 @@ steps, so that a hostile file costs neither stack nor time.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Field", "WireError", "depth", "fields", "has_wire_type"]
+__all__ = ["FIXED32", "LENGTH", "Bytes", "Field", "WireError", "depth", "fields", "has_wire_type"]
 
 # Wire types.
-_VARINT, _FIXED64, _LENGTH, _GROUP, _END_GROUP, _FIXED32 = range(6)
+_VARINT, _FIXED64, LENGTH, _GROUP, _END_GROUP, FIXED32 = range(6)
 
 _LONGEST_VARINT = 10  # bytes
 _MAX_STEPS = 500_000  # fields looked at in one call; about half a second
+
+
+class Bytes(Protocol):
+    """What is walked over: bytes, or something that reads them from a file when they are needed."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, position: int, /) -> int:
+        """One of them."""
 
 
 class Field(NamedTuple):
@@ -44,7 +54,7 @@ class WireError(Exception):
         self.wire_type = wire_type
 
 
-def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
+def fields(data: Bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
     """The fields between two positions; those inside of a nested message are not visited.
 
     The marks of an old-style group are two fields of no length. Raises WireError at the first
@@ -76,7 +86,7 @@ def depth(data: bytes, descriptor: Any, limit: int) -> int:
                 steps += 1
                 known = message.fields_by_number.get(field.number)
                 inner = known.message_type if known is not None else None
-                if inner is not None and field.wire_type == _LENGTH:
+                if inner is not None and field.wire_type == LENGTH:
                     todo.append((field.value, field.end, inner, level + 1))
         except WireError:
             continue
@@ -88,37 +98,37 @@ def has_wire_type(descriptor: Any, number: int, wire_type: int) -> bool:
     field = descriptor.fields_by_number.get(number)
     if field is None:
         return False
-    if field.is_repeated and wire_type == _LENGTH:
+    if field.is_repeated and wire_type == LENGTH:
         return True  # packed, or an item of variable length
     kinds = {
         field.TYPE_DOUBLE: _FIXED64,
-        field.TYPE_FLOAT: _FIXED32,
-        field.TYPE_STRING: _LENGTH,
-        field.TYPE_BYTES: _LENGTH,
-        field.TYPE_MESSAGE: _LENGTH,
+        field.TYPE_FLOAT: FIXED32,
+        field.TYPE_STRING: LENGTH,
+        field.TYPE_BYTES: LENGTH,
+        field.TYPE_MESSAGE: LENGTH,
     }
     return bool(kinds.get(field.type, _VARINT) == wire_type)
 
 
-def _field(data: bytes, start: int, end: int) -> Field:
+def _field(data: Bytes, start: int, end: int) -> Field:
     tag, value = _varint(data, start, end, start)
     number, wire_type = tag >> 3, tag & 7
-    if number == 0 or number >= 1 << 29 or wire_type > _FIXED32:
+    if number == 0 or number >= 1 << 29 or wire_type > FIXED32:
         raise WireError(start)
     if wire_type == _VARINT:
         _, stop = _varint(data, value, end, start, number, wire_type)
-    elif wire_type == _LENGTH:
+    elif wire_type == LENGTH:
         length, value = _varint(data, value, end, start, number, wire_type)
         stop = value + length
     else:
-        stop = value + {_FIXED64: 8, _FIXED32: 4}.get(wire_type, 0)
+        stop = value + {_FIXED64: 8, FIXED32: 4}.get(wire_type, 0)
     if stop > end:
         raise WireError(start, stop - end, number, wire_type)
     return Field(number, wire_type, start, value, stop)
 
 
 def _varint(
-    data: bytes,
+    data: Bytes,
     position: int,
     end: int,
     start: int,

@@ -126,8 +126,12 @@ class Call(Protocol):
     def is_new(self, index: int) -> bool:
         """Whether an output did not have its type and shape before this plan: it holds nothing."""
 
-    def scratch(self, shape: Shape, dtype: Any) -> Array:
-        """An uninitialised array of this operator's own."""
+    def scratch(self, shape: Shape, dtype: Any, *, brief: bool = False) -> Array:
+        """An uninitialised array of this operator's own.
+
+        If it is `brief`, other operators use it as well: what one run writes, and what is written
+        while the operator is planned, is gone in the next.
+        """
 
     def steady(self, index: int) -> bool:
         """Whether an input stays as it is until there is another plan: a weight, while inferring.
@@ -140,6 +144,9 @@ class Call(Protocol):
 
     def share(self, index: int, array: Array) -> None:
         """Make an output a view of `array` instead of a copy."""
+
+    def adopt(self, index: int, array: Array) -> None:
+        """Make `array`, which nobody else holds on to, the storage of an output."""
 
     def value(self, index: int) -> Any:
         """Whatever an input blob holds, tensor or not."""

@@ -1,8 +1,9 @@
-"""How much work an operator is, from types alone: multiply-adds, for summaries.
+"""How much work an operator is, from types alone: multiply-adds, and bytes moved.
 
 A multiply with the addition that takes it in counts once; so does one element that a pooling
 window reads, or one element of a normalisation. Operators without an entry count as nothing: they
-move memory.
+move memory. Bytes moved are the least that the operator has to move: every input is read once and
+every output written once; of a table, only the rows that are looked up.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from caffe2py.registry.infer import Query, product
 from caffe2py.tensor.types import TensorType
 
-__all__ = ["COSTS", "Cost", "multiply_adds"]
+__all__ = ["COSTS", "Cost", "bytes_moved", "multiply_adds"]
 
 #: Multiply-adds of one operator, None where too little is known.
 Cost = Callable[[Query, Sequence[TensorType]], int | None]
@@ -24,6 +25,24 @@ def multiply_adds(query: Query, outputs: Sequence[TensorType]) -> int | None:
     """The multiply-adds of one operator: 0 if it does none, None if the types leave it open."""
     cost = COSTS.get(query.schema.name)
     return 0 if cost is None else cost(query, outputs)
+
+
+def bytes_moved(
+    name: str, inputs: Sequence[TensorType], outputs: Sequence[TensorType]
+) -> int | None:
+    """The bytes that an operator of this name reads and writes; None if the types leave it open."""
+    sizes = [_nbytes(type_) for type_ in (*inputs, *outputs)]
+    table, indices = _LOOKUPS.get(name, (0, 0))
+    if table != indices and len(inputs) > max(table, indices):
+        rows, row = _numel(inputs[indices]), _per_first(inputs[table])
+        dtype = inputs[table].dtype
+        sizes[table] = _times(rows, row, None if dtype is None else dtype.itemsize)
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _nbytes(type_: TensorType) -> int | None:
+    return _times(_numel(type_), None if type_.dtype is None else type_.dtype.itemsize)
 
 
 def _numel(type_: TensorType) -> int | None:
@@ -69,6 +88,13 @@ def _fc_transposed(query: Query, outputs: Sequence[TensorType]) -> int | None:
     return _times(_numel(outputs[0]), product(weights[: getattr(query.args, "axis_w", 1)]))
 
 
+def _gradient(query: Query, outputs: Sequence[TensorType]) -> int | None:
+    """X, W, dY -> dW, db, dX of a product: as much as forward for dW, and as much for dX."""
+    least = 1 if getattr(query.args, "no_bias", False) else 2
+    once = _times(_numel(_input(query, 2)), _per_first(_input(query, 1)))
+    return _times(once, 2 if len(outputs) > least else 1)
+
+
 def _matmul(query: Query, outputs: Sequence[TensorType]) -> int | None:
     """MatMul, BatchMatMul: the axis of A that the product sums over."""
     a = query.inputs[0].shape
@@ -109,8 +135,10 @@ def _lrn(query: Query, outputs: Sequence[TensorType]) -> int | None:
 
 
 COSTS: dict[str, Cost] = {
-    **dict.fromkeys(("Conv", "Conv1D", "Conv2D", "Conv3D"), _per_output(1)),
+    **dict.fromkeys(("Conv", "Conv1D", "Conv2D", "Conv3D", "FusedConv"), _per_output(1)),
+    **{f"Conv{rank}Gradient": _gradient for rank in ("", "1D", "2D", "3D")},
     "FC": _per_output(1),
+    "FCGradient": _gradient,
     "FCTransposed": _fc_transposed,
     "ConvTranspose": _per_input(1),
     "MatMul": _matmul,
@@ -121,4 +149,10 @@ COSTS: dict[str, Cost] = {
     "LpPool": _pool,
     **dict.fromkeys(("SpatialBN", "InstanceNorm", "LayerNorm", "GroupNorm", "Scale"), _each_input),
     "LRN": _lrn,
+}
+
+#: Operators that look up rows: which input is the table, which one says what rows.
+_LOOKUPS: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(("Gather", "SparseLengthsSum", "SparseLengthsMean"), (0, 1)),
+    **dict.fromkeys(("SparseLengthsWeightedSum", "SparseLengthsWeightedMean"), (0, 2)),
 }

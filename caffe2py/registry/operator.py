@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -179,6 +180,40 @@ def _always(op: OperatorDef) -> bool:
 _TABLE: dict[str, Operator] = {}
 
 
+class _Later:
+    """Operators whose modules are imported when somebody asks for them."""
+
+    def __init__(self) -> None:
+        self.homes: Mapping[str, str] = {}
+        self.load_all: Callable[[], None] = lambda: None
+        self._ready: set[str] = set()
+
+    def load(self, name: str) -> None:
+        """Import all of the module that is said to declare an operator, if there is one."""
+        home = self.homes.get(name)
+        if home is None or home in self._ready:
+            return
+        try:
+            module = importlib.import_module(home)  # waits for another thread that is at it
+        except ModuleNotFoundError as error:
+            if error.name != home:
+                raise
+            return
+        if not getattr(module.__spec__, "_initializing", False):
+            self._ready.add(home)
+
+
+_later = _Later()
+
+
+def declare_later(homes: Mapping[str, str], load_all: Callable[[], None]) -> None:
+    """Let operators be declared when they are first asked for: the name of each one's module.
+
+    `load_all` declares all there are, also those that `homes` lacks; more calls of it do nothing.
+    """
+    _later.homes, _later.load_all = homes, load_all
+
+
 def operator(
     name: str,
     signature: str,
@@ -238,6 +273,8 @@ def _identical(query: Query) -> Sequence[TensorType]:
 
 def register(made: Operator) -> Operator:
     """Enter an operator; RegistrationError naming both places if the name is taken."""
+    if made.name not in _TABLE and _later.homes.get(made.name) not in sys.modules:
+        _later.load(made.name)  # the name may be taken by what is not declared yet
     if made.name in _TABLE:
         raise RegistrationError(
             f"operator '{made.name}' at {made.where} is registered already at "
@@ -249,12 +286,21 @@ def register(made: Operator) -> Operator:
 
 def registered() -> dict[str, Operator]:
     """All operators by name (a copy)."""
+    _later.load_all()
     return dict(_TABLE)
+
+
+def find(type_: str) -> Operator | None:
+    """The operator of this type, if there is one."""
+    _later.load(type_)
+    if type_ not in _TABLE:
+        _later.load_all()
+    return _TABLE.get(type_)
 
 
 def lookup(type_: str) -> Operator:
     """The operator of this type; UnknownOperatorError with near names otherwise."""
-    found = _TABLE.get(type_)
+    found = find(type_)
     if found is not None:
         return found
     if not _TABLE:
@@ -284,6 +330,13 @@ def known_caffe2_operators() -> frozenset[str]:
     return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
+def takes_apart(type_: str, argument: str) -> bool:
+    """Whether an operator takes the floats of this argument as an array (`Arg.apart`)."""
+    found = find(type_)
+    arg = found.schema.args.get(argument) if found else None
+    return arg is not None and arg.apart
+
+
 def verify(op: OperatorDef) -> Args:
     """Check an OperatorDef against its schema and return its arguments."""
     return lookup(op.type).schema.verify(op)
@@ -300,6 +353,8 @@ def provide(name: str, factory: Callable[[], Any]) -> None:
 @functools.cache
 def service(name: str) -> Any:
     """What was provided under this name; made once."""
+    if name not in _services:
+        _later.load_all()
     if name not in _services:
         raise UnsupportedError(f"'{name}' is not available", hint="import caffe2py.core")
     return _services[name]()

@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from caffe2py.errors import ArgumentError, ArityError, InplaceError, RegistrationError
@@ -37,12 +37,17 @@ _MISSPELT = 0.8
 
 @dataclass(frozen=True)
 class Arg:
-    """One argument: its Python type or types (`int`, `list[float]`, ...), default and meaning."""
+    """One argument: its Python type or types (`int`, `list[float]`, ...), default and meaning.
+
+    One that may be `apart` is an Argument whose floats may be missing: they are an array then, in
+    `Args.apart`.
+    """
 
     type: Any
     default: Any = None
     doc: str = ""
     required: bool = False
+    apart: bool = False
 
     @property
     def types(self) -> tuple[Any, ...]:
@@ -89,10 +94,12 @@ def _read(argument: Argument, type_: Any) -> Any:
 class Args(SimpleNamespace):
     """The typed argument values of one operator, defaults filled in: `args.alpha`.
 
-    `given` holds the names of those that the operator states itself.
+    `given` holds the names of those that the operator states itself, `apart` the floats that some
+    of them lack: arrays that are nobody else's.
     """
 
     given: frozenset[str] = frozenset()
+    apart: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe2py.errors import DTypeError, MemoryBudgetError
+from caffe2py.errors import BlobTypeError, DTypeError, MemoryBudgetError
 from caffe2py.tensor.memory import memory_budget
 from caffe2py.tensor.objects import Element
 from caffe2py.tensor.types import (
@@ -87,22 +87,33 @@ class Int8Tensor(NamedTuple):
     zero_point: int
 
 
+class Storage(NamedTuple):
+    """Where a tensor lives, and what it means."""
+
+    array: Array
+    capacity: Array
+    quantum: Quantum | None
+    borrowed: object | None
+
+
 class Tensor:
     """An array with storage of its own that is reused as long as new contents fit.
 
     `array` is the current value. `resize` keeps the address when the number of bytes does not
     grow, so plans that hold addresses stay valid. `quantum` says what the integers of a quantized
     tensor mean; None for an ordinary one. `exposed` says that code from outside has got hold of
-    the storage, and may write to it at any time.
+    the storage, and may write to it at any time. `borrowed` is whoever else uses the storage as
+    soon as a net's operators have read this tensor for the last time: then it holds nothing.
     """
 
-    __slots__ = ("_capacity", "array", "exposed", "quantum")
+    __slots__ = ("_capacity", "array", "borrowed", "exposed", "quantum")
 
     def __init__(self, array: Array) -> None:
         self.array = array
         self._capacity = array
         self.quantum: Quantum | None = None
         self.exposed = False
+        self.borrowed: object | None = None
 
     def resize(self, shape: Shape, dtype: DType) -> Array:
         """Give the tensor this shape and dtype and return its array; contents are undefined."""
@@ -117,12 +128,14 @@ class Tensor:
             self.array = flat.view(dtype).reshape(shape)
         else:
             self.array = self._capacity = empty(shape, dtype)
+            self.borrowed = None
         return self.array
 
     def share(self, array: Array) -> None:
         """Become a view of storage that another tensor owns; the next change of shape ends that."""
         self.array = array
         self.quantum = None
+        self.borrowed = None
         self.lend_out()
 
     def lend_out(self) -> None:
@@ -133,22 +146,32 @@ class Tensor:
         """Live in storage that another tensor owns, as long as the contents fit into it."""
         self.array = self._capacity = array
         self.quantum = None
+        self.borrowed = None
 
     @property
     def lent(self) -> bool:
         """Whether others may hold the same storage."""
         return self.exposed or self._capacity.nbytes < self.array.nbytes
 
-    def storage(self) -> tuple[Array, Array, Quantum | None]:
+    def storage(self) -> Storage:
         """What `restore` needs to undo a change of shape; contents are not copied."""
-        return self.array, self._capacity, self.quantum
+        return Storage(self.array, self._capacity, self.quantum, self.borrowed)
 
-    def restore(self, storage: tuple[Array, Array, Quantum | None]) -> None:
+    def restore(self, storage: Storage) -> None:
         """Go back to the shape, dtype, place and quantum of a `storage()`."""
-        self.array, self._capacity, self.quantum = storage
+        self.array, self._capacity, self.quantum, self.borrowed = storage
 
     def __repr__(self) -> str:
         return f"Tensor({dtype_name(self.array.dtype)}{list(self.array.shape)})"
+
+
+def passed_on(name: str) -> BlobTypeError:
+    """The error for a blob whose storage has been given to others."""
+    return BlobTypeError(
+        f"blob '{name}' holds nothing that can be looked at: its net was optimised, and other "
+        "blobs have taken over its storage",
+        hint=f"--output {name} or --no-optimize; in Python keep=['{name}'] or optimize=False",
+    )
 
 
 #: Every number is given out once, whichever thread asks.
@@ -199,6 +222,8 @@ class Blob:
     def expose(self) -> Array:
         """The array itself, for code from outside that may write to it now or later."""
         tensor = self.tensor()
+        if tensor.borrowed is not None:
+            raise passed_on(self.name)
         if not tensor.exposed:
             tensor.exposed = True
             if self.watched:
@@ -244,14 +269,25 @@ class Blob:
         self.tensor().lend(array)
         self.changed()
 
-    def storage(self) -> tuple[Array, Array, Quantum | None] | None:
+    def borrow(self, array: Array, owner: object) -> None:
+        """Make the tensor live in storage of `owner`, who gives it to others afterwards."""
+        self.tensor().lend(array)
+        self.tensor().borrowed = owner
+        self.changed()
+
+    @property
+    def borrowed(self) -> object | None:
+        """Whose storage a tensor lives in only while a net runs."""
+        return self.value.borrowed if isinstance(self.value, Tensor) else None
+
+    def storage(self) -> Storage | None:
         """What `restore` needs, if the blob holds a tensor."""
         return self.value.storage() if isinstance(self.value, Tensor) else None
 
-    def restore(self, value: Any, storage: tuple[Array, Array, Quantum | None] | None) -> None:
+    def restore(self, value: Any, storage: Storage | None) -> None:
         """Hold `value` again, with the shape and place that `storage()` noted."""
-        unmoved = storage is not None and self.array is storage[0]
-        if self.value is value and unmoved and storage and self.quantum == storage[2]:
+        unmoved = storage is not None and self.array is storage.array
+        if self.value is value and unmoved and storage and self.quantum == storage.quantum:
             return
         self.value = value
         if isinstance(value, Tensor) and storage is not None:
@@ -266,5 +302,7 @@ class Blob:
 
     def feed(self, array: Array, quantum: Quantum | None = None) -> None:
         """Copy an array in from outside."""
+        if self.borrowed is not None:
+            self.value = None
         self.resize(array.shape, array.dtype, quantum)[...] = array
         self.written()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from caffe2py.executor.net import CreatedNet
 from caffe2py.executor.workspace import Workspace
@@ -72,9 +72,11 @@ class TrainingWorkspace(Workspace):
         """As Workspace.seed_for, shifted by the seed."""
         return (super().seed_for(name) + self.seed * _SPREAD) % 2**32
 
-    def create_net(self, net: NetDef, *, overwrite: bool = False) -> str:
+    def create_net(
+        self, net: NetDef, *, overwrite: bool = False, keep: Collection[str] | None = None
+    ) -> str:
         """As Workspace.create_net."""
-        name = super().create_net(net, overwrite=overwrite)
+        name = super().create_net(net, overwrite=overwrite, keep=keep)
         self._tracked.add(self.net(name))
         return name
 

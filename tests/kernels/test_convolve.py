@@ -20,7 +20,7 @@ USES = [
 
 
 class Scratch:
-    def scratch(self, shape, dtype):
+    def scratch(self, shape, dtype, *, brief=False):
         return empty(shape, np.dtype(dtype))
 
 

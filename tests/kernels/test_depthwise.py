@@ -21,7 +21,7 @@ USES = [
 
 
 class Call:
-    def scratch(self, shape, dtype):
+    def scratch(self, shape, dtype, *, brief=False):
         return empty(shape, np.dtype(dtype))
 
 

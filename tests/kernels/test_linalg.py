@@ -28,7 +28,7 @@ TRANSPOSED = list(itertools.product((False, True), (False, True)))
 class Scratch:
     """The part of a call that products use."""
 
-    def scratch(self, shape, dtype):
+    def scratch(self, shape, dtype, *, brief=False):
         return empty(shape, np.dtype(dtype))
 
 

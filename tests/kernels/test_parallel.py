@@ -21,7 +21,7 @@ from caffe2py.tensor.tensor import empty
 
 
 class Call:
-    def scratch(self, shape, dtype):
+    def scratch(self, shape, dtype, *, brief=False):
         return empty(shape, np.dtype(dtype))
 
     def run_now(self, launch):

@@ -16,7 +16,7 @@ from caffe2py.kernels.winograd import Plan, launch_winograd
 from caffe2py.tensor.tensor import empty
 
 class Call:
-    def scratch(self, shape, dtype):
+    def scratch(self, shape, dtype, *, brief=False):
         return empty(shape, np.dtype(dtype))
 
 rng = np.random.default_rng(0)

@@ -29,7 +29,7 @@ TOLERANCE = {
 class Call:
     """The part of a call that convolutions use."""
 
-    def scratch(self, shape, dtype):
+    def scratch(self, shape, dtype, *, brief=False):
         return empty(shape, np.dtype(dtype))
 
     def run_now(self, launch):

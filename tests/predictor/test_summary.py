@@ -7,7 +7,7 @@ import caffe2py.core  # noqa: F401
 from caffe2py.errors import ShapeError
 from caffe2py.predictor.load import load_model
 from caffe2py.predictor.summary import summarize
-from caffe2py.registry.cost import COSTS, multiply_adds
+from caffe2py.registry.cost import COSTS, bytes_moved, multiply_adds
 from caffe2py.registry.infer import Query
 from caffe2py.registry.operator import known_caffe2_operators
 from caffe2py.registry.schema import Args, Schema
@@ -89,6 +89,9 @@ WORK = [
     ("MaxPool", {"kernel_h": 2, "kernel_w": 1}, [(1, 3, 4, 4)], (1, 3, 3, 4), 36 * 2),
     ("LRN", {"size": 5, "alpha": 0.1, "beta": 0.5}, [(1, 3, 4, 4)], (1, 3, 4, 4), 48 * 5),
     ("Relu", {}, [(3,)], (3,), 0),
+    ("FusedConv", {"kernel": 1}, [(1, 3, 4, 4), (2, 3, 1, 1)], (1, 2, 4, 4), 32 * 3),
+    ("FCGradient", {}, [(4, 5), (6, 5), (4, 6)], (6, 5), 4 * 5 * 6),
+    ("ConvGradient", {"kernel": 1}, [(1, 3, 4, 4), (2, 3, 1, 1), (1, 2, 4, 4)], (2, 3, 1, 1), 96),
 ]
 
 
@@ -103,4 +106,17 @@ def test_multiply_adds(type_, args, inputs, output, expected):
 
 
 def test_costs_name_operators_of_caffe2():
-    assert not set(COSTS) - known_caffe2_operators()
+    assert not set(COSTS) - known_caffe2_operators() - {"FusedConv"}
+
+
+def test_a_gradient_for_the_data_is_as_much_again():
+    types = (floats(4, 5), floats(6, 5), floats(4, 6))
+    query = Query(Schema("FCGradient", "inputs* -> Y"), types, Args(), 3)
+    assert multiply_adds(query, [floats(6, 5), floats(6), floats(4, 5)]) == 2 * 4 * 5 * 6
+
+
+def test_bytes_moved():
+    table, rows = floats(1000, 8), TensorType(np.dtype(np.int64), (3,))
+    assert bytes_moved("Add", [floats(5), floats(5)], [floats(5)]) == 60
+    assert bytes_moved("Gather", [table, rows], [floats(3, 8)]) == 3 * 32 + 24 + 3 * 32
+    assert bytes_moved("Add", [floats(5), TensorType()], [floats(5)]) is None

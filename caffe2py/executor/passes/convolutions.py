@@ -6,11 +6,10 @@ hold afterwards what they would have held, so nothing changes but the time it ta
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from caffe2py.proto.analysis import Versioned, nested_nets, ssa
+from caffe2py.executor.passes.flow import Flow, opaque
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 
@@ -26,8 +25,8 @@ def fuse_convolutions(net: NetDef, keep: Collection[str] | None = None) -> NetDe
     `keep` are the blobs that are looked at afterwards, besides those that the net declares as its
     outputs; None: all of them.
     """
-    if next(nested_nets(net), None) is not None or any(op.control_input for op in net.op):
-        return net  # blobs may be read where this cannot see it
+    if opaque(net):
+        return net
     chains = _Chains(net, keep).find()
     if not chains:
         return net
@@ -78,19 +77,9 @@ class _Chains:
     """Looks for convolutions whose results go only where they can be taken in."""
 
     def __init__(self, net: NetDef, keep: Collection[str] | None) -> None:
-        self.net = net
-        self.rows = ssa(net)
-        self.readers: dict[Versioned, list[int]] = defaultdict(list)
-        self.writers: dict[str, list[int]] = defaultdict(list)
-        final: dict[str, Versioned] = {}
-        for index, (inputs, outputs) in enumerate(self.rows):
-            for value in inputs:
-                self.readers[value].append(index)
-            for value in outputs:
-                self.writers[value[0]].append(index)
-                final[value[0]] = value
-        looked_at = set(final) if keep is None else {*keep, *net.external_output}
-        self.observed = {value for name, value in final.items() if name in looked_at}
+        flow = Flow(net, keep)
+        self.net, self.rows, self.observed = net, flow.rows, flow.observed
+        self.readers, self.writers = flow.readers, flow.writers
         self.taken: set[int] = set()
 
     def find(self) -> list[_Chain]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from caffe2py.executor.passes.convolutions import fuse_convolutions
+from caffe2py.executor.passes.dead import drop_copies, drop_unused
 from caffe2py.proto.caffe2_pb2 import NetDef
 
 
@@ -14,4 +15,6 @@ def optimize(net: NetDef, keep: Collection[str] | None = None) -> NetDef:
     `keep` are the blobs that are looked at afterwards, besides those that the net declares as its
     outputs; None: all of them.
     """
-    return fuse_convolutions(net, keep)
+    for shorten in (drop_unused, drop_copies, fuse_convolutions):
+        net = shorten(net, keep)
+    return net

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.errors import ShapeError
+from caffe2py.errors import ArgumentError, ShapeError
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.ops.fill.common import (
     FLOAT,
@@ -70,10 +70,10 @@ def parse_floats(values: Argument) -> Array:
             setattr(before, field.name, value)
     data = values.SerializeToString()
     at = before.ByteSize()
-    if len(data) >= at + 5 * count:
-        records = np.frombuffer(data, np.uint8, 5 * count, at).reshape(count, 5)
-        if (records[:, 0] == tag).all():
-            return np.ascontiguousarray(records[:, 1:]).view("<f4").reshape(-1).astype(FLOAT)
+    if count and len(data) >= at + 5 * count:
+        tags = np.frombuffer(data, np.uint8, 5 * count, at)[::5]
+        if tags.min() == tags.max() == tag:
+            return np.ndarray((count,), "<f4", data, at + 1, (5,)).astype(FLOAT)
     return np.fromiter(values.floats, np.float32, count)
 
 
@@ -81,16 +81,33 @@ def _given(args: Args, dtype: DType) -> Array:
     """The parsed values, kept with the arguments, since they are read again for every plan."""
     kept: Array | None = getattr(args, "parsed", None)
     if kept is None:
-        kept = args.parsed = _parsed(args.values, dtype)
+        apart = args.apart.get("values")
+        made = _parsed(args.values, dtype) if apart is None else _converted(apart, dtype)
+        kept = args.parsed = made
     return kept
+
+
+def _converted(floats: Array, dtype: DType) -> Array:
+    """Floats as another type; ArgumentError for one that takes integers."""
+    if dtype.kind != "f":
+        raise ArgumentError(
+            f"argument 'values': expected a list of {_LISTS[dtype.kind][0]}, found a list of floats"
+            f" (length {floats.size})"
+        )
+    return floats.astype(dtype, copy=False)
+
+
+def _count(args: Args, dtype: DType) -> int:
+    if "values" in args.apart:
+        return _given(args, dtype).size
+    return len(getattr(args.values, _list_of(args.values, dtype)))
 
 
 def _infer_given(chosen: Callable[[Args], DType]) -> Rule:
     def rule(query: Query) -> Sequence[TensorType]:
         dtype = chosen(query.args)
         shape = filled_shape(query)
-        count = len(getattr(query.args.values, _list_of(query.args.values, dtype)))
-        _require_count(count, shape, "value(s)")
+        _require_count(_count(query.args, dtype), shape, "value(s)")
         return [TensorType(dtype, shape)]
 
     return rule
@@ -104,10 +121,14 @@ def _require_count(count: int, shape: Dims | None, what: str) -> None:
         )
 
 
-def fill_given(call: Call) -> Launch:
-    """Copy the values, which are parsed once."""
+def fill_given(call: Call) -> Launch | None:
+    """Copy the values, which are parsed once; an array of its own becomes the output."""
     y = call.outputs[0]
-    return launch_copy(_given(call.args, y.dtype), y)
+    values = _given(call.args, y.dtype)
+    if "values" in call.args.apart:
+        call.adopt(0, values.reshape(y.shape))
+        return None
+    return launch_copy(values, y)
 
 
 _IGNORED_DTYPE = {"dtype": Arg((int, str), None, "not read: the type is in the operator's name")}
@@ -126,7 +147,9 @@ def _given_tensor_fill(name: str, dtype: str, values: Any, kind: str, example: s
         ),
         fill_given,
         arguments={
-            "values": Arg(Argument, None, f"the elements, a list of {values}", required=True),
+            "values": Arg(
+                Argument, None, f"the elements, a list of {values}", required=True, apart=True
+            ),
             **(
                 {"dtype": Arg((int, str), None, "the type, float32 by default")}
                 if chooses
