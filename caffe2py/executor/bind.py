@@ -107,6 +107,8 @@ class BoundOperator:
         #: The bytes of scratch there, and whether an output depends on what it held before.
         self.brief_bytes = 0
         self.carries = False
+        #: Where in output 0 the inputs lie, as bytes, if that is all there is to it.
+        self.joined: tuple[int, ...] = ()
         self._random: Array | None = None
         self._inputs: tuple[Array | None, ...] = ()
         self.input_types: tuple[TensorType, ...] = ()
@@ -211,6 +213,10 @@ class BoundOperator:
                 blob.expose()  # a part of it has another name now
             blob.written()
         self.output_blobs[index].share(array)
+
+    def joins(self, starts: Sequence[int]) -> None:
+        """Note where in output 0 the inputs lie."""
+        self.joined = tuple(starts)
 
     def adopt(self, index: int, array: Array) -> None:
         """Make `array` the storage of an output."""
@@ -323,6 +329,7 @@ class BoundOperator:
         """The launches of the implementation, with the outputs sized for it."""
         self._scratch.clear()
         self.brief_bytes = 0
+        self.joined = ()
         self._looked = False
         self._inputs = tuple(blob.array for blob in self.input_blobs)
         self._held = tuple(type(blob.value).__name__ for blob in self.input_blobs)

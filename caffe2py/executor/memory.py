@@ -127,6 +127,15 @@ class Arena:
 # ---------------------------------------------------------------- a segment's storage
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A blob that is computed as a part of another: bytes `start` to `end` of `whole`."""
+
+    whole: int
+    start: int
+    end: int
+
+
 class SharedStorage:
     """Storage for operators that run in this order; they must be planned in it, by `plan`.
 
@@ -143,6 +152,8 @@ class SharedStorage:
         self._pieces: list[Piece] = []
         self._placed: dict[int, Piece] = {}
         self._scratch: list[Piece] = []
+        self._parts: dict[int, _Part] = {}
+        self._wholes: dict[int, int] = {}
         names = [
             (name, blob)
             for o in operators
@@ -217,6 +228,34 @@ class SharedStorage:
             self._pieces.remove(piece)
             self._arena.give_back(piece)
 
+    def join(self) -> bool:
+        """Look for blobs that can be computed as parts of others; whether there are other ones.
+
+        Then the operators have to be planned again. A blob is written only before it is joined, and
+        the whole only by joining, so neither is ever overwritten through the other.
+        """
+        parts: dict[int, _Part] = {}
+        wholes: dict[int, int] = {}
+        written: dict[int, list[int]] = {}
+        for position, operator in enumerate(self._operators):
+            for blob in operator.output_blobs:
+                written.setdefault(id(blob), []).append(position)
+        for position, operator in enumerate(self._operators):
+            whole = operator.output_blobs[0] if operator.joined else None
+            if whole is None or whole.array is None or id(whole) in parts:
+                continue
+            if self._last[id(whole)] == _NEVER or written[id(whole)] != [position]:
+                continue
+            for blob, start in zip(operator.input_blobs, operator.joined, strict=True):
+                free = self._last[id(blob)] < _NEVER and id(blob) not in {*parts, *wholes}
+                early = max(written.get(id(blob), [position])) < position
+                if free and early and blob.array is not None and blob.array.nbytes:
+                    parts[id(blob)] = _Part(id(whole), start, start + blob.array.nbytes)
+                    wholes[id(whole)] = whole.array.nbytes
+        changed = parts != self._parts
+        self._parts, self._wholes = parts, wholes
+        return changed
+
     # ---- what operators ask for while they are planned
 
     def place(self, blob: Blob, shape: Shape, dtype: DType) -> None:
@@ -227,7 +266,14 @@ class SharedStorage:
             if self._at >= 0 and blob.borrowed is self.owner:
                 blob.value = None  # it takes part no longer
             return
+        part = self._parts.get(id(blob))
+        if part is not None and part.end - part.start == count:
+            self._place_part(blob, part, last)
+            return
         before = self._placed.get(id(blob))
+        if before is not None and id(blob) in self._wholes and before.size >= count:
+            blob.borrow(before.bytes(count), self.owner)
+            return
         if before is not None:
             inputs = self._operators[self._at].input_blobs
             if before.size >= count or any(blob is other for other in inputs):
@@ -236,6 +282,17 @@ class SharedStorage:
         piece.until[id(blob)] = last
         self._pieces.append(piece)
         blob.borrow(piece.bytes(count), self.owner)
+
+    def _place_part(self, blob: Blob, part: _Part, last: int) -> None:
+        """Let a blob live where the blob that it becomes a part of will live."""
+        piece = self._placed.get(part.whole)
+        if piece is None:
+            piece = self._placed[part.whole] = self._arena.take(self._wholes[part.whole])
+            piece.until[part.whole] = self._last[part.whole]
+            self._pieces.append(piece)
+        if id(blob) not in piece.until:
+            piece.until[id(blob)] = last
+            blob.borrow(piece.bytes(part.end)[part.start :], self.owner)
 
     def scratch(self, shape: Shape, dtype: DType) -> Array | None:
         """An array for the operator that is planned; None if none is."""

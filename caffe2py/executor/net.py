@@ -158,6 +158,9 @@ class _Segment:
             if again:
                 self._plan()
                 return
+        if self._storage.join():
+            self._plan()
+            return
         self._tabulate(self.operators)
         # what comes in and got another shape in place makes the next run another one
         if all(blob.array is array for blob, array in before) and not self._shares_late():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2py.kernels.block import up
+from caffe2py.kernels.vector import take_second
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE
 
 #: A block has at most this many positions (channels first) or elements of a window (last).
@@ -23,6 +24,8 @@ def _copy_steps(x, at, step, y, count):
         line = x[at : at + count]
         for i in range(count):
             y[i] = line[i]
+    elif step == 2:
+        take_second(x, at, y, 0, count)
     else:
         line = x[at:]
         for i in range(count):

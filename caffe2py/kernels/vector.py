@@ -38,10 +38,14 @@ tile0, tile1, tile2, tile3 = (Intrinsic(f"tile{vectors}") for vectors in range(V
 
 _DEPTHWISE = ("emit.py", "emit_winograd.py", "emit_depthwise.py")
 
-#: nine(x, at, wide, w, w_at, y, y_at, count, bias, low): a row of 3 x 3 windows, 1 or 2 apart.
-#: y[y_at + j] = max(low, bias + sum of w[w_at + 3 i + k] * x[at + i * wide + step * j + k]), j <
-#: count. Reads whole vectors of x: up to 3 vectors beyond the last element.
+#: nine(x, at, high, wide, top, left, w, w_at, y, y_at, rows, columns, bias, low): a plane of
+#: 3 x 3 windows, step = 1 or 2 apart. y[y_at + r * columns + j] = max(low, bias + sum of
+#: w[w_at + 3 i + k] * plane[r * step - top + i, j * step - left + k]), where plane is x from `at`
+#: on, high x wide, and 0 around it.
 nine1, nine2 = Intrinsic("nine1", _DEPTHWISE), Intrinsic("nine2", _DEPTHWISE)
+
+#: take_second(x, at, y, to, count): y[to + i] = x[at + 2 i], i < count.
+take_second = Intrinsic("take_second", ("emit.py", "emit_winograd.py", "emit_stride.py"))
 
 
 def tile_lines() -> int:

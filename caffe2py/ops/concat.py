@@ -100,7 +100,10 @@ def _concat_gradient(op: OperatorDef, output_grads: Sequence[GradientName]) -> G
 
 
 def launch_concat(call: Call) -> list[Launch]:
-    """One copy of columns for each input, as all axes before the joined one are rows."""
+    """One copy of columns for each input, as all axes before the joined one are rows.
+
+    With one row an input may have been computed in its place already.
+    """
     joined, split_info = call.outputs
     inputs = call.inputs
     added = _adds_axis(call.args)
@@ -109,11 +112,14 @@ def launch_concat(call: Call) -> list[Launch]:
     launches = [launch_copy(np.array(widths, np.int32), split_info)]
     rows, inner = _rows_and_inner(joined.shape, axis)
     target = joined.reshape(rows, sum(widths) * inner)
-    at = 0
-    for x, width in zip(inputs, widths, strict=True):
+    starts = [sum(widths[:k]) * inner for k in range(len(widths))]
+    if rows == 1:
+        call.joins([start * joined.itemsize for start in starts])
+    for x, start, width in zip(inputs, starts, widths, strict=True):
         columns = width * inner
-        launches.append(launch_copy_columns(x.reshape(rows, columns), 0, target, at, columns))
-        at += columns
+        if rows > 1 or x.ctypes.data != joined.ctypes.data + start * joined.itemsize:
+            flat = x.reshape(rows, columns)
+            launches.append(launch_copy_columns(flat, 0, target, start, columns))
     return launches
 
 

@@ -145,6 +145,12 @@ class Call(Protocol):
     def share(self, index: int, array: Array) -> None:
         """Make an output a view of `array` instead of a copy."""
 
+    def joins(self, starts: Sequence[int]) -> None:
+        """Say that output 0 is the inputs one after the other, from these bytes on.
+
+        Then they may be computed there at once; an input that lies there needs no copy.
+        """
+
     def adopt(self, index: int, array: Array) -> None:
         """Make `array`, which nobody else holds on to, the storage of an output."""
 
