@@ -5,7 +5,17 @@ Every function here is for kernels to call.
 
 from __future__ import annotations
 
-from caffe2py.kernels.vector import VECTORS, lanes, lines, tile0, tile1, tile2, tile3
+from caffe2py.kernels.vector import (
+    VECTORS,
+    lanes,
+    lines,
+    tile0,
+    tile1,
+    tile2,
+    tile3,
+    turn_lanes,
+    turn_lines,
+)
 
 #: A sum is taken DEEP terms at a time, for TALL rows and WIDE columns: the DEEP rows of a strip of
 #: B, at most 36 KiB, stay in or near the first-level cache while the panels of a block of A (TALL
@@ -43,12 +53,30 @@ def pack(x, at, across, along, count, deep, width, panels, to):
                 target = panels[to + k * width : to + k * width + here]
                 for i in range(here):
                     target[i] = source[i]
+        elif along == 1:
+            _pack_turned(x, base, across, here, deep, width, panels, to)
         else:
             for i in range(here):
                 start = base + i * across
                 for k in range(deep):
                     panels[to + k * width + i] = x[start + k * along]
         to += deep * width
+
+
+def _pack_turned(x, at, across, count, deep, width, panels, to):
+    """panels[to + k * width + i] = x[at + i * across + k], squares of vectors first."""
+    by_lines = width == lines()
+    side = lines() if by_lines else lanes(x)
+    blocks, whole = deep // side, count // side * side
+    for i in range(0, whole, side):
+        if by_lines:
+            turn_lines(x, at + i * across, across, panels, to + i, width, blocks)
+        else:
+            turn_lanes(x, at + i * across, across, panels, to + i, width, blocks)
+    for i in range(count):
+        row = x[at + i * across : at + i * across + deep]
+        for k in range(blocks * side if i < whole else 0, deep):
+            panels[to + k * width + i] = row[k]
 
 
 def single_columns(columns, lane_count):

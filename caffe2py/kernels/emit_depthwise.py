@@ -15,43 +15,9 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 from caffe2py.kernels.emit import Lanes, data_address
-from caffe2py.kernels.emit_winograd import apart
+from caffe2py.kernels.emit_strip import Strip, count_loop
 
-_I1, _I64 = ir.IntType(1), ir.IntType(64)
-
-
-class _Strip:
-    """Where a strip of results finds its taps in a row of X."""
-
-    def __init__(self, lanes: Lanes, step: int, first: Any, wide: Any) -> None:
-        """`first`: the column of tap 0 of the first result, which may be outside of the plane."""
-        self.lanes, self.builder, self.step, self.first = lanes, lanes.builder, step, first
-        starts = (0, 1, 2) if step == 1 else (0, lanes.count, 2, lanes.count + 2)
-        self.places = [(start, self._inside(start, wide)) for start in starts]
-
-    def _inside(self, start: int, wide: Any) -> Any:
-        """Which lanes from column first + start on are columns of the plane."""
-        column = self.builder.add(self.first, _I64(start))
-        below = self.lanes.mask(self.builder.sub(wide, column))
-        before = self.lanes.mask(self.builder.sub(_I64(0), column))
-        return self.builder.and_(below, self.builder.not_(before))
-
-    def taps(self, plane: Any, row: Any, high: Any, pitch: Any) -> list[Any]:
-        """The elements 0, 1 and 2 of every window in a row; zeros if there is no such row."""
-        exists = self.builder.icmp_unsigned("<", row, high)
-        kind = ir.VectorType(_I1, self.lanes.count)
-        flag = self.builder.insert_element(ir.Constant(kind, ir.Undefined), exists, _I64(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes.count), None)
-        flags = self.builder.shuffle_vector(flag, ir.Constant(kind, ir.Undefined), zeros)
-        begin = self.builder.add(self.builder.mul(row, pitch), self.lanes.step(self.first))
-        place = self.builder.add(plane, begin)
-        loaded = [
-            self.lanes.load(self.lanes.at(place, start), self.builder.and_(inside, flags))
-            for start, inside in self.places
-        ]
-        if self.step == 1:
-            return loaded
-        return [*apart(self.lanes, loaded[:2]), apart(self.lanes, loaded[2:])[0]]
+_I64 = ir.IntType(64)
 
 
 def _sum(lanes: Lanes, factors: Sequence[Any], rows: Sequence[Sequence[Any]], start: Any) -> Any:
@@ -63,17 +29,6 @@ def _sum(lanes: Lanes, factors: Sequence[Any], rows: Sequence[Sequence[Any]], st
             part = lanes.multiply_add(factor, tap, part)
         total = lanes.builder.fadd(total, part) if i else part
     return total
-
-
-def _loop(builder: Any, name: str) -> tuple[Any, Any, Any, Any]:
-    """A loop that counts from 0: counter, head, body, block after it; it stands in the head."""
-    before = builder.block
-    head, body, after = (builder.append_basic_block(f"{name}.{part}") for part in "hba")
-    builder.branch(head)
-    builder.position_at_end(head)
-    counter = builder.phi(_I64)
-    counter.add_incoming(_I64(0), before)
-    return counter, head, body, after
 
 
 def _come_in(rows: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]], block: Any) -> None:
@@ -102,20 +57,21 @@ def _nine(step: int) -> Any:
             factors = [lanes.splat(lanes.scalar(lanes.at(weights, k))) for k in range(9)]
             pitch, y_pitch = lanes.step(wide), lanes.step(columns)
 
-            j, j_head, j_body, j_after = _loop(builder, "strip")
+            j, j_head, j_body, j_after = count_loop(builder, "strip")
             builder.cbranch(builder.icmp_signed("<", j, columns), j_body, j_after)
             builder.position_at_end(j_body)
-            strip = _Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
+            strip = Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
+            strip.prepare(3)
             mask = lanes.mask(builder.sub(columns, j))
             down = builder.add(target, lanes.step(j))
 
             def taps(row: Any, beyond: int) -> list[Any]:
                 here = builder.sub(builder.add(row, _I64(beyond)), top)
-                return strip.taps(plane, here, high, pitch)
+                return strip.taps(3, plane, here, high, pitch)
 
             first = [taps(_I64(0), k) for k in range(3 - step)]
             before = builder.block
-            i, i_head, i_body, i_after = _loop(builder, "row")
+            i, i_head, i_body, i_after = count_loop(builder, "row")
             carried = [[builder.phi(lanes.type) for _ in range(3)] for _ in first]
             _come_in(carried, first, before)
             builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)

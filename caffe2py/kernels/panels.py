@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2py.kernels.block import up
-from caffe2py.kernels.vector import take_second
+from caffe2py.kernels.vector import unfold1, unfold2
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE
 
 #: A block has at most this many positions (channels first) or elements of a window (last).
@@ -24,8 +24,6 @@ def _copy_steps(x, at, step, y, count):
         line = x[at : at + count]
         for i in range(count):
             y[i] = line[i]
-    elif step == 2:
-        take_second(x, at, y, 0, count)
     else:
         line = x[at:]
         for i in range(count):
@@ -57,6 +55,36 @@ def _exchange(x, at, step, target, before, count, fold):
         target[i] = 0
 
 
+def _columns_of_element(x, base, table, from_z, from_y, from_x, start, width, panel, to):
+    """panel[to + j] = the element of the window at position start + j, lines of positions at once.
+
+    `from_z`, `from_y` and `from_x` say where it is in the window at position 0.
+    """
+    size_z, size_y, size_x = table[IMAGE]
+    out_x, out_y, step = table[OUT, 2], table[OUT, 1], table[STRIDE, 2]
+    line, left = start // out_x, start % out_x
+    j = 0
+    while j < width:
+        out_line, z = line % out_y, line // out_y * table[STRIDE, 0] + from_z
+        lines, across = min((width - j) // out_x, out_y - out_line), out_x
+        if left > 0 or lines == 0:  # a part of a line
+            lines, across = 1, min(out_x - left, width - j)
+        high = size_y if 0 <= z < size_z else 0
+        top, first = out_line * table[STRIDE, 1] + from_y, from_x + left * step
+        at = base + z * size_y * size_x
+        if step == 1:
+            unfold1(
+                x, at, high, size_x, top, table[STRIDE, 1], first, panel, to + j, out_x, lines,
+                across,
+            )  # fmt: skip
+        else:
+            unfold2(
+                x, at, high, size_x, top, table[STRIDE, 1], first, panel, to + j, out_x, lines,
+                across,
+            )  # fmt: skip
+        j, line, left = j + lines * across, line + lines, 0
+
+
 def columns(x, at, table, first, deep, start, width, panel, fold):
     """panel[k, j] = element `first + k` of the window at position `start + j`; 0 in the padding.
 
@@ -65,6 +93,7 @@ def columns(x, at, table, first, deep, start, width, panel, fold):
     size_z, size_y, size_x = table[IMAGE]
     taps_x, taps_y = table[KERNEL, 2], table[KERNEL, 1]
     taps = table[KERNEL, 0] * taps_y * taps_x
+    quick = not fold and table[STRIDE, 2] <= 2
     out_x, out_y, step = table[OUT, 2], table[OUT, 1], table[STRIDE, 2]
     first_line, first_left = start // out_x, start % out_x
     first_y, first_z = first_line % out_y, first_line // out_y
@@ -74,6 +103,11 @@ def columns(x, at, table, first, deep, start, width, panel, fold):
         from_y = tap // taps_x % taps_y * table[DILATION, 1] - table[BEGIN, 1]
         from_z = tap // taps_x // taps_y * table[DILATION, 0] - table[BEGIN, 0]
         base = at + (first + k) // taps * (size_z * size_y * size_x)
+        if quick:
+            _columns_of_element(
+                x, base, table, from_z, from_y, from_x, start, width, panel, k * ROW
+            )  # fmt: skip
+            continue
         # positions along x at which the element is inside of the image
         low, high = max(0, up(-from_x, step)), min(out_x, up(size_x - from_x, step))
         j, left, out_line, out_plane = 0, first_left, first_y, first_z

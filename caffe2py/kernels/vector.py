@@ -36,7 +36,8 @@ lanes = Intrinsic("lanes")
 #: deep >= 1. tile0 does one column, with the rows as lanes, and takes no notice of `width`.
 tile0, tile1, tile2, tile3 = (Intrinsic(f"tile{vectors}") for vectors in range(VECTORS + 1))
 
-_DEPTHWISE = ("emit.py", "emit_winograd.py", "emit_depthwise.py")
+_DEPTHWISE = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_depthwise.py")
+_UNFOLD = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_unfold.py")
 
 #: nine(x, at, high, wide, top, left, w, w_at, y, y_at, rows, columns, bias, low): a plane of
 #: 3 x 3 windows, step = 1 or 2 apart. y[y_at + r * columns + j] = max(low, bias + sum of
@@ -44,8 +45,14 @@ _DEPTHWISE = ("emit.py", "emit_winograd.py", "emit_depthwise.py")
 #: on, high x wide, and 0 around it.
 nine1, nine2 = Intrinsic("nine1", _DEPTHWISE), Intrinsic("nine2", _DEPTHWISE)
 
-#: take_second(x, at, y, to, count): y[to + i] = x[at + 2 i], i < count.
-take_second = Intrinsic("take_second", ("emit.py", "emit_winograd.py", "emit_stride.py"))
+#: unfold(x, at, high, wide, top, down, left, y, to, pitch, rows, columns): elements 1 or 2 apart.
+#: y[to + i * pitch + j] = plane[top + i * down, left + j * step], i < rows, j < columns, where
+#: plane is x from `at` on, high x wide, and 0 around it.
+unfold1, unfold2 = Intrinsic("unfold1", _UNFOLD), Intrinsic("unfold2", _UNFOLD)
+
+#: turn(x, at, across, y, to, width, blocks): a matrix on its side, n rows and n * blocks columns of
+#: it, where n is lanes(x) or lines(). y[to + k * width + i] = x[at + i * across + k].
+turn_lanes, turn_lines = Intrinsic("turn_lanes", _UNFOLD), Intrinsic("turn_lines", _UNFOLD)
 
 
 def tile_lines() -> int:

@@ -1,0 +1,118 @@
+"""Vector code that moves matrices about: windows of planes into rows, and blocks on their sides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from caffe2py.kernels import objects
+from caffe2py.kernels.emit import Lanes, data_address
+from caffe2py.kernels.emit_strip import Strip, count_loop
+
+_I64 = ir.IntType(64)
+
+
+def _unfold(step: int) -> Any:
+    @intrinsic
+    def unfold(typing, x, at, high, wide, top, down, left, y, to, pitch, rows, columns):
+        whole = numba.types.int64
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            lanes = Lanes(builder, signature.args[0])
+            plane, target = (
+                builder.add(
+                    data_address(context, builder, signature.args[index], args[index]),
+                    lanes.step(args[index + 1]),
+                )
+                for index in (0, 7)
+            )
+            high, wide, top, down, left = args[2:7]
+            pitch, rows, columns = args[9:]
+
+            j, j_head, j_body, j_after = count_loop(builder, "strip")
+            builder.cbranch(builder.icmp_signed("<", j, columns), j_body, j_after)
+            builder.position_at_end(j_body)
+            strip = Strip(lanes, step, builder.add(left, builder.mul(j, _I64(step))), wide)
+            strip.prepare(1)
+            mask, place = lanes.mask(builder.sub(columns, j)), builder.add(target, lanes.step(j))
+
+            i, i_head, i_body, i_after = count_loop(builder, "row")
+            builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)
+            builder.position_at_end(i_body)
+            row = builder.add(top, builder.mul(i, down))
+            (value,) = strip.taps(1, plane, row, high, lanes.step(wide))
+            lanes.store(value, builder.add(place, lanes.step(builder.mul(i, pitch))), mask)
+            i.add_incoming(builder.add(i, _I64(1)), builder.block)
+            builder.branch(i_head)
+            builder.position_at_end(i_after)
+            j.add_incoming(builder.add(j, _I64(lanes.count)), builder.block)
+            builder.branch(j_head)
+            builder.position_at_end(j_after)
+            return context.get_dummy_value()
+
+        return numba.types.void(x, *[whole] * 6, y, *[whole] * 4), emit
+
+    return unfold
+
+
+def _on_its_side(lanes: Lanes, rows: Sequence[Any]) -> list[Any]:
+    """The columns of a square of vectors: interleave the two halves, once for every power of 2."""
+    half, places = lanes.count // 2, range(lanes.count)
+    low = [i // 2 + i % 2 * lanes.count for i in places]
+    high = [place + half for place in low]
+    for _ in range(lanes.count.bit_length() - 1):
+        pairs = zip(rows[:half], rows[half:], strict=True)
+        rows = [lanes.shuffle(a, b, order) for a, b in pairs for order in (low, high)]
+    return list(rows)
+
+
+def _turn(by_lines: bool) -> Any:
+    @intrinsic
+    def turn(typing, x, at, across, y, to, width, blocks):
+        whole = numba.types.int64
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            count = objects.tile_lines() if by_lines else 0
+            lanes = Lanes(builder, signature.args[0], count)
+            source, target = (
+                builder.add(
+                    data_address(context, builder, signature.args[index], args[index]),
+                    lanes.step(args[index + 1]),
+                )
+                for index in (0, 3)
+            )
+            across, width, blocks = lanes.step(args[2]), lanes.step(args[5]), args[6]
+
+            k, head, body, after = count_loop(builder, "turn")
+            builder.cbranch(builder.icmp_signed("<", k, blocks), body, after)
+            builder.position_at_end(body)
+            first = builder.mul(k, _I64(lanes.count))
+            place = builder.add(source, lanes.step(first))
+            rows = []
+            for _ in range(lanes.count):
+                rows.append(lanes.load(place))
+                place = builder.add(place, across)
+            place = builder.add(target, builder.mul(first, width))
+            for column in _on_its_side(lanes, rows):
+                lanes.store(column, place)
+                place = builder.add(place, width)
+            k.add_incoming(builder.add(k, _I64(1)), builder.block)
+            builder.branch(head)
+            builder.position_at_end(after)
+            return context.get_dummy_value()
+
+        return numba.types.void(x, whole, whole, y, whole, whole, whole), emit
+
+    return turn
+
+
+EMITTED: dict[str, Callable[[], Any]] = {
+    "unfold1": lambda: _unfold(1),
+    "unfold2": lambda: _unfold(2),
+    "turn_lanes": lambda: _turn(False),
+    "turn_lines": lambda: _turn(True),
+}
