@@ -192,6 +192,10 @@ def test_dense_layers(layers):
     assert found == ([6, 4], [5, 4], [2, 3, 5])
 
 
+def test_sums_of_what_was_expanded(layers):
+    assert layers.summed_axes(operator("ExpandGradient", [4, 2, 3], [2, 1])) == ([0, 2], [2, 1])
+
+
 def available(*modules):
     return all(importlib.util.find_spec(module) for module in modules)
 

@@ -208,15 +208,18 @@ def report(records: list[dict[str, Any]], names: list[str]) -> str:
     lines = [table(header, [row(r, names) for r in records], right=range(1, len(header) - 1)), ""]
     title = ["ratio > 1: caffe2py is faster", *(f"vs {p}" for p in peers), "vs the best of them"]
     lines += [table(title, means(records, names), right=range(1, len(title))), ""]
+    refused: dict[str, list[str]] = {}
     for record in records:
         for name, answer in record["engines"].items():
             if "refused" in answer:
-                lines.append(f"{record['workload']}: {name} cannot express it: {answer['refused']}")
+                text = f"{name} cannot express it: {answer['refused']}"
+                refused.setdefault(text, []).append(record["workload"])
             elif "error" in answer:
                 lines.append(f"{record['workload']}: {name} failed: {answer['error']}")
             elif not agrees(answer):
                 error = answer.get("error_of_output")
                 lines.append(f"{record['workload']}: {name} does not agree: error {error}")
+    lines += [f"{', '.join(which)}: {text}" for text, which in refused.items()]
     return "\n".join(lines).rstrip()
 
 

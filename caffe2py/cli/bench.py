@@ -14,6 +14,7 @@ import numpy as np
 import caffe2py.core  # noqa: F401  (the operators)
 from caffe2py.cli import common, figures, measured
 from caffe2py.cli.common import bytes_text, log, plain
+from caffe2py.cli.memory import memory_json, memory_text
 from caffe2py.errors import FileError
 from caffe2py.executor.benchmark import time_operators, time_runs
 from caffe2py.executor.ceilings import Ceilings, measure_ceilings
@@ -58,10 +59,11 @@ def bench(net: str | None, net_option: str | None, init: str | None, **options: 
     if options["output_folder"]:
         _save(ready, names, Path(options["output_folder"]), text=options["text_output"])
     found = _figures(ready, seconds, together, peak)
+    arrays = "" if ready.net is None else f"\n              {memory_text(ready.net.memory())}"
     if options["json_"]:
         common.print_json(found | _individual_json(operators, ceilings))
     else:
-        click.echo(_text(found))
+        click.echo(_text(found) + arrays)
         if ceilings is not None:
             click.echo(_individual_text(operators, ceilings))
     return 0
@@ -142,6 +144,7 @@ def _figures(
         "compile_and_plan_ms": max(ready.milliseconds["first_run"] - run["median"], 0.0),
         "kernels": {"compiled": ready.compiled, "from_cache": ready.cached},
         "peak_memory_bytes": peak,
+        "array_bytes": None if ready.net is None else memory_json(ready.net.memory()),
     }
 
 

@@ -119,14 +119,17 @@ def _memory() -> str:
     return f"{bytes_text(memory_budget())} for one array at most (CAFFE2PY_MAX_MEMORY)"
 
 
+_NOT_USED = "by others too (chmod 700): every run compiles anew"
+
+
 def _kernel_cache() -> dict[str, Any]:
-    from caffe2py.kernels.objects import cache_folder
+    from caffe2py.kernels.cache import cache_folder, refused
 
     folder = cache_folder()
     files = [p for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
     return {
         "": str(folder),
-        "writable": _writable(folder),
+        "writable": _NOT_USED if refused() else _writable(folder),
         "objects": len(files),
         "size": bytes_text(sum(p.stat().st_size for p in files)),
     }

@@ -9,9 +9,12 @@ import click
 import caffe2py.core  # noqa: F401  (the operators)
 from caffe2py.cli import common
 from caffe2py.cli.common import bytes_text, log, number, plain, table
+from caffe2py.cli.memory import memory_json, memory_text
 from caffe2py.errors import Error
-from caffe2py.predictor.inputs import parse_inputs, types_of
+from caffe2py.executor.memory import MemoryReport
+from caffe2py.predictor.inputs import Invented, parse_inputs, types_of
 from caffe2py.predictor.load import Model, load_model
+from caffe2py.predictor.session import Session
 from caffe2py.predictor.summary import Row, Summary, known_before, summarize
 from caffe2py.tensor.types import TensorType, dtype_name
 
@@ -21,19 +24,26 @@ _MAX_OUTPUT = 48
 @common.command("summary")
 @common.model_options
 @common.input_option
+@click.option("--memory", is_flag=True, help="Run NET once, and tell what its arrays take.")
 @common.json_option
-def summary(net: str, init: str | None, inputs: tuple[str, ...], json_: bool) -> int:
+def summary(net: str, init: str | None, inputs: tuple[str, ...], memory: bool, json_: bool) -> int:
     """Output shapes, parameters, multiply-adds and memory of NET, each operator and in total.
 
     Nothing is run: the shapes follow from those of the inputs (--input data=1x3x224x224) and
-    weights. "?" marks what cannot be told.
+    weights. "?" marks what cannot be told. With --memory NET is run, as it is and optimised: only
+    then is known what operators keep beside their blobs.
     """
     model, given = _load(net, init, inputs)
     made = [summarize(model, one, given) for one in model.nets]
+    found = _measured(model, inputs) if memory else {}
     if json_:
-        common.print_json([_as_json(one) for one in made])
+        reports = {name: memory_json(report) for name, report in found.items()}
+        extra = [{"array_bytes": reports}] if memory else []
+        common.print_json([*(_as_json(one) for one in made), *extra])
     else:
         click.echo("\n\n".join(_text(one) for one in made))
+        for name, report in found.items():
+            click.echo(f"  {name:<13}  {memory_text(report)}")
     return _first_error([row.error for one in made for row in one.rows])
 
 
@@ -69,6 +79,20 @@ def _load(
         for note in model.notes:
             log.warning(note)
     return model, given
+
+
+def _measured(model: Model, inputs: tuple[str, ...]) -> dict[str, MemoryReport]:
+    """What the arrays take, without and with the passes over the net and shared storage."""
+    found: dict[str, MemoryReport] = {}
+    for name, optimize in {"as it is": False, "optimised": True}.items():
+        session = Session(model, optimize=optimize)
+        for blob, value in parse_inputs(inputs, model).items():
+            session.feed(blob, value.array(blob) if isinstance(value, Invented) else value)
+        session.require_inputs()
+        session.run()
+        if session.created is not None:
+            found[name] = session.created.memory()
+    return found
 
 
 def _first_error(errors: list[Error | None]) -> int:

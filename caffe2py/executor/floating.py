@@ -7,7 +7,6 @@ Then nets run one operator after another, through Python.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import functools
 import platform
 from collections.abc import Collection, Iterable, Sequence
@@ -53,8 +52,10 @@ def watched() -> Collection[str]:
 
 @functools.cache
 def _notes() -> tuple[Any, dict[str, int]]:
+    from ctypes.util import find_library  # takes long to import, and few nets are watched
+
     bits = _BITS.get(platform.machine())
-    name = ctypes.util.find_library("m")
+    name = find_library("m")
     if bits is None or name is None:
         raise UnsupportedError(f"floating-point exceptions cannot be read on {platform.machine()}")
     return ctypes.CDLL(name), bits

@@ -15,6 +15,8 @@ from google.protobuf.message import DecodeError, Message
 from caffe2py.errors import ModelFormatError, UsageError
 from caffe2py.proto.caffe2_pb2 import ExecutionStep, NetDef, OperatorDef, PlanDef
 from caffe2py.proto.files import read_net, read_net_or_plan
+from caffe2py.registry.operator import takes_apart
+from caffe2py.tensor.stored import StoredNet, read_stored_net
 
 
 def blob_name(blob: Any) -> str:
@@ -64,6 +66,13 @@ def as_net(net: Any) -> NetDef:
     if isinstance(net, NetDef | bytes):
         return read_net(net, allow_empty=True)
     raise UsageError(f"expected a Net, a NetDef or its bytes, found {net!r:.80}")
+
+
+def as_stored_net(net: Any) -> StoredNet:
+    """As as_net, for a net that is run once: long lists of floats may be arrays."""
+    if isinstance(net, bytes):
+        return read_stored_net(net, takes_apart, allow_empty=True)
+    return StoredNet(as_net(net), {})
 
 
 def as_operator(op: Any) -> OperatorDef:

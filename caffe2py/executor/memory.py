@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from caffe2py.errors import MemoryBudgetError
 from caffe2py.executor.bind import BoundOperator
 from caffe2py.proto.analysis import external_inputs, nested_nets, produced
 from caffe2py.proto.caffe2_pb2 import NetDef
@@ -23,6 +24,10 @@ from caffe2py.tensor.tensor import ALIGNMENT, Array, Blob, empty
 from caffe2py.tensor.types import STRING, DType, Shape
 
 _BYTE = np.dtype(np.uint8)
+
+#: Blocks have room for so many pieces like the first one, up to so many bytes.
+_ROOM = 16
+_MOST_ROOM = 1 << 26
 
 #: The last use of what is looked at after the run.
 _NEVER = 1 << 62
@@ -84,35 +89,58 @@ class Piece:
 
 
 class Arena:
-    """Blocks of memory in pieces; the best fit is given out, neighbours that are free unite."""
+    """Blocks of memory in pieces; neighbours that are free unite.
+
+    Blocks are larger than what is asked for, for memory that is never written to takes no room;
+    what counts is how far into a block pieces have ever reached.
+    """
 
     def __init__(self) -> None:
         self.blocks: list[Array] = []
         self.free: list[Piece] = []
-        self._used: set[int] = set()
+        self._reach: dict[int, int] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that have been given out at one time or another."""
+        return sum(self._reach.values())
 
     def clear(self) -> None:
         """Everything is free again; blocks that were of no use the last time go."""
-        self.blocks = [block for block in self.blocks if id(block) in self._used]
+        self.blocks = [block for block in self.blocks if self._reach[id(block)]]
         self.free = [Piece(block, 0, block.nbytes - ALIGNMENT) for block in self.blocks]
-        self._used.clear()
+        self._reach = {id(block): 0 for block in self.blocks}
 
     def take(self, count: int) -> Piece:
-        """A piece of at least so many bytes; it starts on a cache line."""
+        """A piece of at least so many bytes; it starts on a cache line.
+
+        The one that needs the least memory not written to so far, and of these the best fit.
+        """
         size = max(-(-count // ALIGNMENT), 1) * ALIGNMENT
         fitting = [piece for piece in self.free if piece.size >= size]
-        if fitting:
-            best = min(fitting, key=lambda piece: piece.size)
-            self.free.remove(best)
-        else:
-            # a line of slack at the end, for vector loads
-            block = empty((size + ALIGNMENT,), _BYTE)
-            self.blocks.append(block)
-            best = Piece(block, 0, size)
-        self._used.add(id(best.block))
+        best = min(fitting, key=lambda p: (self._growth(p, size), p.size), default=None)
+        if best is None:
+            best = self._new_block(size)
+        self.free.remove(best)
+        self._reach[id(best.block)] += self._growth(best, size)
         if best.size > size:
             self.free.append(Piece(best.block, best.start + size, best.size - size))
         return Piece(best.block, best.start, size)
+
+    def _growth(self, piece: Piece, size: int) -> int:
+        return max(piece.start + size - self._reach[id(piece.block)], 0)
+
+    def _new_block(self, size: int) -> Piece:
+        room = max(size, min(_ROOM * size, _MOST_ROOM))
+        try:
+            block = empty((room + ALIGNMENT,), _BYTE)
+        except (MemoryError, MemoryBudgetError):
+            room = size
+            block = empty((room + ALIGNMENT,), _BYTE)  # a line of slack, for vector loads
+        self.blocks.append(block)
+        self._reach[id(block)] = 0
+        self.free.append(Piece(block, 0, room))
+        return self.free[-1]
 
     def give_back(self, piece: Piece) -> None:
         """The piece may be given out again."""
@@ -147,7 +175,8 @@ class SharedStorage:
         #: What its blobs name as the owner of their storage; it outlives nothing.
         self.owner = object()
         self._operators = operators
-        self._arena = Arena()
+        # blobs in the gaps between scratch would leave no room for the next operator's scratch
+        self._arena, self._brief = Arena(), Arena()
         self._at = -1
         self._pieces: list[Piece] = []
         self._placed: dict[int, Piece] = {}
@@ -170,9 +199,14 @@ class SharedStorage:
         for operator in operators:
             operator.storage = self
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes that are shared."""
+        return self._arena.nbytes + self._brief.nbytes
+
     def roots(self) -> list[Array]:
         """The arrays that own the memory."""
-        return [_root(block) for block in self._arena.blocks]
+        return [_root(block) for arena in (self._arena, self._brief) for block in arena.blocks]
 
     def passing(self) -> list[Blob]:
         """The blobs that take part."""
@@ -182,6 +216,7 @@ class SharedStorage:
     def clear(self) -> None:
         """Forget what was given out: the operators are about to be planned once more."""
         self._arena.clear()
+        self._brief.clear()
         self._pieces.clear()
         self._placed.clear()
 
@@ -194,7 +229,7 @@ class SharedStorage:
         finally:
             self._at = -1
             for piece in self._scratch:
-                self._arena.give_back(piece)
+                self._brief.give_back(piece)
             self._scratch.clear()
         fine = self._follow_views(operator) if operator.shares else True
         if operator.carries and any(id(b) in self._placed for b in operator.output_blobs):
@@ -299,7 +334,7 @@ class SharedStorage:
         count = math.prod(shape) * dtype.itemsize
         if self._at < 0:
             return None
-        piece = self._arena.take(count)
+        piece = self._brief.take(count)
         self._scratch.append(piece)
         return piece.bytes(count).view(dtype).reshape(shape)
 
@@ -340,15 +375,17 @@ def memory_report(operators: Sequence[BoundOperator]) -> MemoryReport:
     roots = {id(root): root for root in map(_root, outside.values())}
     weights = sum(array.nbytes for array in roots.values())
     roots |= {id(root): root for root in map(_root, written.values())}
+    own = sum(array.nbytes for array in roots.values()) - weights
     shared = {id(o.storage): o.storage for o in operators if isinstance(o.storage, SharedStorage)}
     for storage in shared.values():
-        roots |= {id(root): root for root in storage.roots()}
+        own -= sum(root.nbytes for root in storage.roots() if id(root) in roots)
+        own += storage.nbytes
     return MemoryReport(
         weights=weights,
         activations=sum(a.nbytes for a in written.values() if id(a) not in outside),
         scratch=sum(o.brief_bytes for o in operators),
         packed=sum(o.kept_bytes for o in operators),
-        storage=sum(array.nbytes for array in roots.values()) - weights,
+        storage=own,
     )
 
 

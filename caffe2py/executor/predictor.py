@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from caffe2py.errors import MissingBlobError, UsageError
-from caffe2py.executor.inputs import as_net, blob_name
+from caffe2py.executor.inputs import as_net, as_stored_net, blob_name
+from caffe2py.executor.passes.constants import fold_constants
 from caffe2py.executor.passes.pipeline import optimize as optimize_net
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.analysis import clone
+from caffe2py.tensor.tensor import Array
 
 
 class Predictor:
@@ -24,7 +26,7 @@ class Predictor:
         With `optimize`, operators are fused where the outputs stay what they are.
         """
         self.workspace = Workspace()
-        self.workspace.run_net_once(as_net(init_net))
+        self.workspace.run_net_once(*as_stored_net(init_net))
         net = as_net(predict_net)
         self._net = net if net.name else clone(net, "predict")
         #: The inputs, in the order in which `run` takes them: what the first net did not make.
@@ -34,8 +36,39 @@ class Predictor:
         self.output_names = list(self._net.external_output)
         for name in self.input_names:
             self.workspace.create_blob(name)
-        bound = optimize_net(self._net, self.output_names) if optimize else self._net
-        self.workspace.create_net(bound, keep=self.output_names if optimize else None)
+        self._frozen: dict[str, int] = {}
+        self._fed: set[str] = set()
+        self._optimize = optimize
+        self._bind()
+
+    def _bind(self) -> None:
+        if not self._optimize:
+            self.workspace.create_net(self._net)
+            return
+        bound, made = fold_constants(self._net, self._constants(), self.output_names)
+        left = {name for op in bound.op for name in op.input}
+        read = {name for op in self._net.op for name in op.input} - left
+        self._frozen = {n: b.version for n in read if (b := self.workspace.find(n)) is not None}
+        for name, array in made.items():
+            self.workspace.create_blob(name).lend(array)
+        bound = optimize_net(bound, self.output_names)
+        self.workspace.create_net(bound, overwrite=True, keep=self.output_names)
+
+    def _constants(self) -> dict[str, Array]:
+        """The weights, by name. If all inputs are made, those that look like data are none."""
+        data = set(self.input_names) | self._fed
+        if not self.input_names:
+            data |= {op.input[0] for op in self._net.op if op.input}
+        blobs = {name: self.workspace.find(name) for name in self._net.external_input}
+        arrays = {name: blob.array for name, blob in blobs.items() if blob is not None}
+        return {n: a for n, a in arrays.items() if a is not None and n not in data}
+
+    def _follow_weights(self) -> None:
+        """Fold no longer what was fed since."""
+        changed = {n for n, v in self._frozen.items() if self.workspace.blob(n).version != v}
+        if changed:
+            self._fed |= changed
+            self._bind()
 
     def run(self, inputs: Sequence[Any] | Mapping[Any, Any]) -> list[Any]:
         """The outputs, as arrays in the order in which the net declares them.
@@ -46,6 +79,7 @@ class Predictor:
         """
         for name, value in self._named(inputs).items():
             self.workspace.feed(name, value)
+        self._follow_weights()
         self.workspace.run_net(self._net.name)
         return [self.workspace.fetch(name) for name in self.output_names]
 

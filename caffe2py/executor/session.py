@@ -11,7 +11,14 @@ import numpy as np
 
 from caffe2py.errors import BlobTypeError, Error, UnsupportedError, UsageError
 from caffe2py.executor import floating
-from caffe2py.executor.inputs import as_net, as_operator, as_plan, blob_name, net_name
+from caffe2py.executor.inputs import (
+    as_net,
+    as_operator,
+    as_plan,
+    as_stored_net,
+    blob_name,
+    net_name,
+)
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, TensorProto
 from caffe2py.registry.infer_net import Walk
@@ -335,7 +342,7 @@ def RunNet(name: Any, num_iter: int = 1, allow_fail: bool = False) -> bool:
 
 def RunNetOnce(net: Any) -> bool:
     """Bind a net, run it once and forget it; its blobs stay. Returns True."""
-    current().run_net_once(as_net(net))
+    current().run_net_once(*as_stored_net(net))
     return True
 
 

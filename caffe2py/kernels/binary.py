@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vectormath import exp, log1p, sigmoid
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -35,14 +35,14 @@ def launch_two_classes_gradient(dy: Array, dx: Array) -> Launch:
     return _two_classes_gradient(dy, dx)
 
 
-@kernel()
+@kernel("reassoc")
 def _weighted_logistic(x: Any, targets: Any, weights: Any, y: Any) -> None:
     rows, columns = x.shape
     for r in range(rows):
         total = 0.0
         for c in range(columns):
             logit = np.float64(x[r, c])
-            loss = max(logit, 0.0) + math.log1p(math.exp(-abs(logit))) - logit * targets[r, c]
+            loss = max(logit, 0.0) + log1p(exp(-abs(logit))) - logit * targets[r, c]
             total += loss * weights[r, c]
         y[r] = total / columns if columns > 0 else 0.0
 
@@ -52,7 +52,7 @@ def _weighted_logistic_gradient(dy: Any, x: Any, targets: Any, weights: Any, dx:
     rows, columns = x.shape
     for r in range(rows):
         for c in range(columns):
-            p = 1.0 / (1.0 + math.exp(-np.float64(x[r, c])))
+            p = sigmoid(np.float64(x[r, c]))
             dx[r, c] = dy[r] / columns * weights[r, c] * (p - targets[r, c])
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from caffe2py.errors import UsageError
 
-__all__ = ["cache_folder", "prune", "read", "write"]
+__all__ = ["cache_folder", "prune", "read", "refused", "write"]
 
 _log = logging.getLogger(__name__)
 _DIGEST = hashlib.sha256().digest_size
@@ -38,6 +38,14 @@ def cache_folder() -> Path:
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "caffe2py" / "objects"
+
+
+def refused() -> bool:
+    """Whether the folder is there but not used, since others can write to it."""
+    try:
+        return not _ours(cache_folder().stat())
+    except (OSError, RuntimeError):
+        return False
 
 
 def _budget() -> int:

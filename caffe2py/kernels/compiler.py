@@ -19,7 +19,7 @@ from numba.extending import overload
 
 from caffe2py.errors import RegistrationError
 from caffe2py.kernels import emit, objects
-from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
+from caffe2py.kernels.params import RAISED, ByType, Intrinsic, Param, Scalar
 
 # loops over many arrays are worth many tests of whether these overlap; LLVM stops at 8 otherwise
 llvm.set_option("", "--runtime-memory-check-threshold=128")
@@ -63,8 +63,32 @@ def _emitted(intrinsic: Intrinsic) -> Any:
     return module.EMITTED[intrinsic.name]()
 
 
+_EXACT: Any = {"forceinline": True, "error_model": "numpy", "nogil": True, "fastmath": False}
+
+
+@functools.cache
+def _by_type(value: ByType) -> Any:
+    """A numba function that calls the one for the type of its first argument."""
+    single = _Exact(np.dtype(np.float32)).function(value.float32, scalar=True)
+    double = _Exact(np.dtype(np.float64)).function(value.float64, scalar=True)
+
+    def chosen(*args):
+        raise TypeError("exists in compiled kernels only")
+
+    @overload(chosen, jit_options=_EXACT)
+    def choose(*args):
+        if args[0] == numba.types.float32:
+            return lambda *args: single(*args)
+        return lambda *args: double(*args)
+
+    return chosen
+
+
 class _Builder:
     """Compiles a function and all that it calls, for one element type."""
+
+    #: Types of the literals that take the element type.
+    literals: tuple[type, ...] = (int, float)
 
     def __init__(self, element: np.dtype[Any], fastmath: tuple[str, ...]) -> None:
         self.element = element
@@ -76,7 +100,7 @@ class _Builder:
             "no_cfunc_wrapper": True,
             "no_cpython_wrapper": True,
         }
-        self._made: dict[tuple[Any, bool], Any] = {}
+        self._made: dict[Any, Any] = {}
 
     def entry(self, function: Any) -> Any:
         """The compiled form of a function of a block's address."""
@@ -86,7 +110,7 @@ class _Builder:
         """The dispatcher of a function whose globals are dispatchers in turn."""
         made = self._made.get((function, scalar))
         if made is None:
-            source = _typed_literals(function, self.element) if scalar else function
+            source = _typed_literals(function, self.element, self.literals) if scalar else function
             names = {**source.__globals__, "_T": self.element.type}
             closure = inspect.getclosurevars(function).nonlocals
             used = set(_all_names(function.__code__)) | set(closure)
@@ -103,6 +127,8 @@ class _Builder:
     def _resolve(self, value: Any, scalar: bool) -> Any:
         if isinstance(value, Scalar):
             return self.function(value.function, scalar=True)
+        if isinstance(value, ByType):
+            return _by_type(value)
         if isinstance(value, Intrinsic):
             return _emitted(value)
         if isinstance(value, types.FunctionType):
@@ -110,6 +136,15 @@ class _Builder:
             if root not in _PACKAGES_NUMBA_KNOWS:
                 return self.function(value, scalar=scalar)
         return value
+
+
+class _Exact(_Builder):
+    """Compiles a function whose operations stay as they are written."""
+
+    literals = (float,)
+
+    def __init__(self, element: np.dtype[Any]) -> None:
+        super().__init__(element, ())
 
 
 def _all_names(code: types.CodeType) -> set[str]:
@@ -126,8 +161,9 @@ def _open_code(function: Any) -> types.CodeType:
 class _Literals(ast.NodeTransformer):
     """Wraps numeric literals into a conversion to the element type; 0.5 has none among integers."""
 
-    def __init__(self, element: np.dtype[Any]) -> None:
-        self.converted = {"f": (int, float), "i": (int,), "u": (int,)}.get(element.kind, ())
+    def __init__(self, element: np.dtype[Any], among: tuple[type, ...]) -> None:
+        kept = {"f": (int, float), "i": (int,), "u": (int,)}.get(element.kind, ())
+        self.converted = tuple(kind for kind in kept if kind in among)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if type(node.value) in self.converted:
@@ -139,7 +175,7 @@ class _Literals(ast.NodeTransformer):
         return node  # an index stays an integer
 
 
-def _typed_literals(function: Any, element: np.dtype[Any]) -> Any:
+def _typed_literals(function: Any, element: np.dtype[Any], among: tuple[type, ...]) -> Any:
     try:
         source = inspect.getsource(function)
     except OSError:  # typed at a prompt: then literals stay double, and the result is rounded
@@ -149,7 +185,7 @@ def _typed_literals(function: Any, element: np.dtype[Any]) -> Any:
     if not isinstance(definition, ast.FunctionDef):
         raise RegistrationError(f"{function!r} must be written as a def")
     definition.decorator_list = []
-    literals = _Literals(element)
+    literals = _Literals(element, among)
     definition.body = [literals.visit(statement) for statement in definition.body]
     ast.fix_missing_locations(tree)
     namespace: dict[str, Any] = dict(function.__globals__)

@@ -11,6 +11,8 @@ import numpy as np
 from caffe2py.errors import ShapeError
 from caffe2py.kernels.callback import launch_assign
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.params import Intrinsic
+from caffe2py.kernels.vector import lanes, vector_lanes
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, shape_text
@@ -22,6 +24,13 @@ _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 #: so many of the result, or few where rows of the source fall on the same places of the cache.
 _TALL, _WIDE, _NARROW = 16, 64, 16
 _PAGE = 4096
+_SQUARES_TALL = 64
+
+_MOVES = ("emit.py", "emit_moves.py")
+
+#: flip(x, x_at, x_step, y, y_at, y_step): y[c, r] = x[r, c] for a square of lanes(x) x lanes(x)
+#: elements of 4 or 8 bytes, through registers.
+flip = Intrinsic("flip", _MOVES)
 
 
 def bits(array: Array) -> Array:
@@ -148,6 +157,64 @@ def _copy_tiles(
                         target[j] = x[source + j * x_step]
 
 
+@kernel()
+def _copy_squares(
+    x: Any, y: Any, sizes: Any, x_steps: Any, y_steps: Any, square: Any, tile: int
+) -> None:
+    """As `_copy_tiles`, by squares in registers: a vector of either side at a time."""
+    tall, y_step, wide, x_step = square[0], square[1], square[2], square[3]
+    side = lanes(x)
+    for block in range(y.size // (tall * wide)):
+        rest = block
+        from_x = 0
+        from_y = 0
+        for axis in range(sizes.size - 1, -1, -1):
+            from_x += rest % sizes[axis] * x_steps[axis]
+            from_y += rest % sizes[axis] * y_steps[axis]
+            rest = rest // sizes[axis]
+        for top in range(0, tall, _SQUARES_TALL):
+            for left in range(0, wide, tile):
+                for row in range(top, min(top + _SQUARES_TALL, tall), side):
+                    i = min(row, tall - side)  # the last squares overlap the ones before them
+                    for column in range(left, min(left + tile, wide), side):
+                        j = min(column, wide - side)
+                        x_at, y_at = from_x + j * x_step + i, from_y + i * y_step + j
+                        flip(x, x_at, x_step, y, y_at, y_step)
+
+
+@kernel()
+def _part_threes(x: Any, y: Any) -> None:
+    """x (blocks, n, 3) to y (blocks, 3, n): pixels to planes; literal steps become shuffles."""
+    for b in range(y.shape[0]):
+        source, first, second, third = x[b], y[b, 0], y[b, 1], y[b, 2]
+        for i in range(source.size // 3):
+            first[i] = source[3 * i]
+            second[i] = source[3 * i + 1]
+            third[i] = source[3 * i + 2]
+
+
+@kernel()
+def _join_threes(x: Any, y: Any) -> None:
+    """x (blocks, 3, n) to y (blocks, n, 3): planes to pixels."""
+    for b in range(x.shape[0]):
+        first, second, third, target = x[b, 0], x[b, 1], x[b, 2], y[b]
+        for i in range(first.size):
+            target[3 * i] = first[i]
+            target[3 * i + 1] = second[i]
+            target[3 * i + 2] = third[i]
+
+
+def _launch_threes(x: Array, y: Array, sizes: Sequence[int], near: int) -> Launch | None:
+    """Images of three colours, in whole blocks: from or to pixels, if it is that."""
+    *_, first, second = sizes
+    if near != len(sizes) - 2 or 3 not in (first, second):
+        return None
+    blocks = x.size // (first * second)
+    if first == 3:
+        return _part_threes(x.reshape(blocks, 3 * second), y.reshape(blocks, 3, second))
+    return _join_threes(x.reshape(blocks, 3, first), y.reshape(blocks, 3 * first))
+
+
 def launch_transpose(x: Array, axes: Sequence[int], y: Array) -> Launch:
     """y = x with its axes in the order `axes`, a permutation; y has the size of x."""
     _require_copy(x, y)
@@ -166,11 +233,24 @@ def launch_transpose(x: Array, axes: Sequence[int], y: Array) -> Launch:
         return _copy_rows(flat_x, flat_y, *outer, sizes[-2], steps[-2], sizes[-1])
     near = steps.index(1)  # the axis along which x is read without gaps
     y_steps = [math.prod(sizes[k + 1 :]) for k in range(len(sizes))]
+    threes = _launch_threes(flat_x, flat_y, sizes, near) if _in_blocks(walk) else None
+    if threes is not None:
+        return threes
     outer_axes = [k for k in range(len(sizes) - 1) if k != near]
     lists = [[values[k] for k in outer_axes] for values in (sizes, steps, y_steps)]
     square = _ints([sizes[near], y_steps[near], sizes[-1], steps[-1]])
+    if x.itemsize in (4, 8) and min(sizes[near], sizes[-1]) >= vector_lanes(x.dtype):
+        return _copy_squares(flat_x, flat_y, *map(_ints, lists), square, _WIDE)
     tile = _NARROW if steps[-1] * x.itemsize % _PAGE == 0 else _WIDE
     return _copy_tiles(flat_x, flat_y, *map(_ints, lists), square, tile)
+
+
+def _in_blocks(walk: Sequence[tuple[int, int]]) -> bool:
+    """Whether only the last two axes of a walk are exchanged, the others in order before them."""
+    *outer, (high, low_step), (wide, wide_step) = walk
+    if (low_step, wide_step) != (1, high):
+        return False
+    return not outer or (len(outer) == 1 and outer[0][1] == high * wide)
 
 
 def _ints(values: Sequence[int]) -> Array:

@@ -48,11 +48,11 @@ def apart(lanes: Lanes, vectors: Sequence[Any]) -> list[Any]:
     return [vector for pair in both for vector in pair]
 
 
-def _together(lanes: Lanes, vectors: Sequence[Any]) -> list[Any]:
+def together(lanes: Lanes, vectors: Sequence[Any]) -> list[Any]:
     """The inverse of `apart`."""
     if len(vectors) == 1:
         return list(vectors)
-    even, odd = _together(lanes, vectors[::2]), _together(lanes, vectors[1::2])
+    even, odd = together(lanes, vectors[::2]), together(lanes, vectors[1::2])
     half = lanes.count // 2
     low = [x for i in range(half) for x in (i, i + lanes.count)]
     high = [x + half for x in low]
@@ -85,7 +85,7 @@ def _gather(lanes: Lanes, size: int, p: Any, p_plane: Any, y: Any, y_row: Any) -
             p = lanes.builder.add(p, p_plane)
         tile.append(row)
     for line in _both_sides(lanes, MATRICES[size].result, tile):
-        for i, vector in enumerate(_together(lanes, line)):
+        for i, vector in enumerate(together(lanes, line)):
             lanes.store(vector, lanes.at(y, i * lanes.count))
         y = lanes.builder.add(y, y_row)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vectormath import exp, log1p, power, sigmoid
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -21,17 +22,14 @@ _LAST_STATUS = 2**31 - 1
 #: A probability below this counts as this in logarithms; a count below _LEAST_COUNT as that.
 _TINY = float(np.finfo(np.float32).tiny)
 _LEAST_COUNT = 1e-5
+_MOST_COST = -math.log(_TINY)
 
 #: The label of what takes no part.
 _IGNORED = -1
 
 
 def _softplus(x):
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
-
-
-def _sigmoid(x):
-    return 1.0 / (1.0 + math.exp(-x))
+    return max(x, 0.0) + log1p(exp(-abs(x)))
 
 
 def _explain_label(labels: Array, last: int) -> Callable[[int], Error]:
@@ -48,14 +46,14 @@ def _explain_label(labels: Array, last: int) -> Callable[[int], Error]:
 # ---------------------------------------------------------------- sigmoid cross entropy
 
 
-@kernel()
+@kernel("reassoc")
 def _sigmoid_loss(x: Any, targets: Any, normalize: bool, scale: float, y: Any) -> None:
     total = 0.0
     count = 0.0
     for i in range(x.size):
-        if targets[i] != _IGNORED:
-            total += _softplus(np.float64(x[i])) - x[i] * np.float64(targets[i])
-            count += 1.0
+        loss = _softplus(np.float64(x[i])) - x[i] * np.float64(targets[i])
+        total += loss if targets[i] != _IGNORED else 0.0
+        count += 1.0 if targets[i] != _IGNORED else 0.0
     y[0] = scale * total / (max(count, _LEAST_COUNT) if normalize else 1.0)
 
 
@@ -68,10 +66,8 @@ def _sigmoid_loss_gradient(
         count += 0.0 if targets[i] == _IGNORED else 1.0
     factor = scale * dy[0] / (max(count, _LEAST_COUNT) if normalize else 1.0)
     for i in range(x.size):
-        if targets[i] == _IGNORED:
-            dx[i] = 0.0
-        else:
-            dx[i] = factor * (_sigmoid(np.float64(x[i])) - targets[i])
+        slope = factor * (sigmoid(np.float64(x[i])) - targets[i])
+        dx[i] = slope if targets[i] != _IGNORED else 0.0
 
 
 def launch_sigmoid_loss(
@@ -92,32 +88,49 @@ def launch_sigmoid_loss_gradient(
 # ---------------------------------------------------------------- sigmoid focal loss
 
 
-@kernel()
-def _sigmoid_focal(
-    x: Any, labels: Any, positives: Any, alpha: float, gamma: float, scale: float, y: Any
-) -> Any:
-    """x is (images, anchors, classes, pixels), labels (images, anchors, pixels)."""
-    images, anchors, classes, pixels = x.shape
-    total = 0.0
+def _misplaced(labels, classes):
+    """The status for the first label outside of [-1, classes]."""
+    images, anchors, pixels = labels.shape
     for a in range(images * anchors):
         for s in range(pixels):
             label = labels[a // anchors, a % anchors, s]
             if label < _IGNORED or label > classes:
                 return min(a * pixels + s + 1, _LAST_STATUS)
-            if label == _IGNORED:
-                continue
-            for c in range(classes):
-                logit = np.float64(x[a // anchors, a % anchors, c, s])
-                p = _sigmoid(logit)
-                if label == c + 1:
-                    total -= alpha * (1.0 - p) ** gamma * math.log(max(p, _TINY))
-                else:
-                    total += (1.0 - alpha) * p**gamma * _softplus(logit)
+    return 0
+
+
+def _cost(logit, hit):
+    """-log of the probability of what is the case, at most that of the smallest number."""
+    cost = _softplus(-logit if hit else logit)
+    return _MOST_COST if hit and cost > _MOST_COST else cost
+
+
+@kernel("reassoc")
+def _sigmoid_focal(
+    x: Any, labels: Any, positives: Any, alpha: float, gamma: float, scale: float, y: Any
+) -> Any:
+    """x is (images, anchors, classes, pixels), labels (images, anchors, pixels)."""
+    images, anchors, classes, pixels = x.shape
+    status = _misplaced(labels, classes)
+    if status != 0:
+        return status
+    total = 0.0
+    for a in range(images * anchors):
+        known = labels[a // anchors, a % anchors]
+        for c in range(classes):
+            row = x[a // anchors, a % anchors, c]
+            for s in range(pixels):
+                logit = np.float64(row[s])
+                p = sigmoid(logit)
+                hit = known[s] == c + 1
+                factor = power(1.0 - p if hit else p, gamma) * (alpha if hit else 1.0 - alpha)
+                loss = factor * _cost(logit, hit)
+                total += loss if known[s] != _IGNORED else 0.0
     y[0] = scale * total / max(np.float64(positives[0]), 1.0)
     return 0
 
 
-@kernel()
+@kernel("reassoc")
 def _sigmoid_focal_gradient(
     x: Any,
     labels: Any,
@@ -129,23 +142,23 @@ def _sigmoid_focal_gradient(
     dx: Any,
 ) -> Any:
     images, anchors, classes, pixels = x.shape
-    factor = scale * dy[0] / max(np.float64(positives[0]), 1.0)
+    status = _misplaced(labels, classes)
+    if status != 0:
+        return status
+    share = scale * dy[0] / max(np.float64(positives[0]), 1.0)
     for a in range(images * anchors):
-        for s in range(pixels):
-            label = labels[a // anchors, a % anchors, s]
-            if label < _IGNORED or label > classes:
-                return min(a * pixels + s + 1, _LAST_STATUS)
-            for c in range(classes):
-                logit = np.float64(x[a // anchors, a % anchors, c, s])
-                p = _sigmoid(logit)
-                slope = 0.0
-                if label == c + 1:
-                    inner = 1.0 - p - gamma * p * math.log(max(p, _TINY))
-                    slope = -alpha * (1.0 - p) ** gamma * inner
-                elif label != _IGNORED:
-                    inner = p + gamma * (1.0 - p) * _softplus(logit)
-                    slope = (1.0 - alpha) * p**gamma * inner
-                dx[a // anchors, a % anchors, c, s] = factor * slope
+        known = labels[a // anchors, a % anchors]
+        for c in range(classes):
+            row = x[a // anchors, a % anchors, c]
+            out = dx[a // anchors, a % anchors, c]
+            for s in range(pixels):
+                logit = np.float64(row[s])
+                p = sigmoid(logit)
+                hit = known[s] == c + 1
+                own, other = (p, 1.0 - p) if hit else (1.0 - p, p)
+                factor = power(other, gamma) * (-alpha if hit else 1.0 - alpha)
+                slope = share * factor * (other + gamma * own * _cost(logit, hit))
+                out[s] = slope if known[s] != _IGNORED else 0.0
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.rows import largest
+from caffe2py.kernels.vectormath import exp
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -30,7 +30,7 @@ def _softmax(x: Any, line: Any, y: Any) -> None:
                 top[i] = x[n, c, i] if x[n, c, i] > top[i] else top[i]
         for c in range(x.shape[1]):
             for i in range(x.shape[2]):
-                y[n, c, i] = math.exp(x[n, c, i] - top[i])
+                y[n, c, i] = exp(x[n, c, i] - top[i])
                 total[i] += y[n, c, i]
         for c in range(x.shape[1]):
             for i in range(x.shape[2]):
@@ -136,7 +136,7 @@ def _best_places(maps: Any, boxes: Any, share: Any, y: Any) -> None:
                 total = number(0)
                 for i in range(size):
                     for j in range(size):
-                        total += math.exp(plane[i, j] - plane[row, column])
+                        total += exp(plane[i, j] - plane[row, column])
                 y[r, 3, k] = number(1) / total
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vectormath import exp
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -94,7 +95,7 @@ def _softmax(x: Any, n: Any, w: Any, b: Any, first: Any, count: Any, inner: Any,
         top = max(top, score)
     total = x.dtype.type(0)
     for j in range(count):
-        e = math.exp(inner[at + j] - x.dtype.type(top))
+        e = exp(inner[at + j] - x.dtype.type(top))
         inner[at + count + j] = e
         total += e
     for j in range(count):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.linalg import launch_product
+from caffe2py.kernels.vectormath import sigmoid, tanh
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -36,18 +36,17 @@ class Direction:
 def _advance(gates: Any, bias: Any, cell: Any, hidden: Any, out: Any, column: int) -> None:
     """One step: states change where they lie, and out[:, column:] gets the hidden one."""
     rows, size = cell.shape
-    one = cell.dtype.type(1)
     for n in range(rows):
         if bias.size:
             for j in range(4 * size):
                 gates[n, j] += bias[j]
         for d in range(size):
-            i = one / (one + math.exp(-gates[n, d]))
-            f = one / (one + math.exp(-gates[n, size + d]))
-            g = math.tanh(gates[n, 2 * size + d])
-            o = one / (one + math.exp(-gates[n, 3 * size + d]))
+            i = sigmoid(gates[n, d])
+            f = sigmoid(gates[n, size + d])
+            g = tanh(gates[n, 2 * size + d])
+            o = sigmoid(gates[n, 3 * size + d])
             c = f * cell[n, d] + i * g
-            h = o * math.tanh(c)
+            h = o * tanh(c)
             cell[n, d] = c
             hidden[n, d] = h
             out[n, column + d] = h

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from caffe2py.kernels import objects
 
 __all__ = ["Cache", "cache", "linked"]
+
+#: The name of a compiled kernel, a hash; other files there are not kernels.
+_KERNEL = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,9 @@ def cache() -> Cache:
     """The cache as it is on disk now; empty if there is no folder yet."""
     folder = objects.cache_folder()
     try:
-        found = [(path.name, _size(path)) for path in folder.iterdir() if path.is_file()]
+        found = [
+            (path.name, _size(path)) for path in folder.iterdir() if _KERNEL.fullmatch(path.name)
+        ]
     except OSError:
         found = []
     return Cache(folder, frozenset(name for name, _ in found), sum(size for _, size in found))

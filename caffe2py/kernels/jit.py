@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from caffe2py.errors import Error, KernelError
-from caffe2py.kernels.params import RAISED, Intrinsic, Param, Scalar
+from caffe2py.kernels.params import RAISED, ByType, Intrinsic, Param, Scalar
 from caffe2py.registry.context import Launch
 
 _SLOT = np.dtype(np.int64)
@@ -158,6 +158,10 @@ def _reached(function: Any, seen: set[int]) -> Iterator[str]:
         if isinstance(value, types.FunctionType | Scalar):
             yield f"{name}:"
             yield from _reached(value, seen)
+        elif isinstance(value, ByType):
+            yield f"{name}: by type"
+            yield from _reached(value.float32, seen)
+            yield from _reached(value.float64, seen)
         elif isinstance(value, types.ModuleType):
             if value.__name__.partition(".")[0] not in ("numpy", "math"):
                 for attribute in sorted(_names(code)):

@@ -6,12 +6,12 @@ that its logarithm is finite. Labels are checked here: a status s means the one 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.rows import largest
+from caffe2py.kernels.vectormath import exp, log, log1p, sigmoid
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -62,7 +62,7 @@ def _label_losses(x, p, labels, weights, weighted, losses):
         if not 0 <= label < columns:
             return _status(r)
         # the largest p is 1 / sum(exp(x - largest x))
-        loss = largest(x[r]) - x[r, label] - math.log(largest(p[r]))
+        loss = largest(x[r]) - x[r, label] - log(largest(p[r]))
         losses[r] = loss * weights[r] if weighted else loss
     return 0
 
@@ -91,7 +91,7 @@ def _distribution_losses(p, labels, weights, weighted, losses):
             if not label >= 0:
                 return _status(r)
             total += label
-            loss -= math.log(_floor(p[r, c], p.dtype.type(TINY))) * label
+            loss -= log(_floor(p[r, c], p.dtype.type(TINY))) * label
         if not abs(total - 1.0) < 1e-5:
             return _status(r)
         losses[r] = loss * weights[r] if weighted else loss
@@ -196,7 +196,7 @@ def _pixel_softmax(x, p, top, total):
                 top[s] = max(top[s], x[n, c, s])
         for c in range(channels):
             for s in range(pixels):
-                p[n, c, s] = math.exp(x[n, c, s] - top[s])
+                p[n, c, s] = exp(x[n, c, s] - top[s])
                 total[s] += p[n, c, s]
         for c in range(channels):
             for s in range(pixels):
@@ -218,7 +218,7 @@ def _pixel_losses(p, labels, weights, weighted, losses, counts):
                 return _status(at)
             weight = weights[at] if weighted else p.dtype.type(1)
             counts[at] = weight
-            losses[at] = -math.log(_floor(p[n, label, s], p.dtype.type(TINY))) * weight
+            losses[at] = -log(_floor(p[n, label, s], p.dtype.type(TINY))) * weight
     return 0
 
 
@@ -316,7 +316,7 @@ def _label_entropy(x, labels, y):
         label = labels[r]
         if not 0 <= label < x.shape[1]:
             return _status(r)
-        y[r] = -math.log(_floor(x[r, label], x.dtype.type(TINY)))
+        y[r] = -log(_floor(x[r, label], x.dtype.type(TINY)))
     return 0
 
 
@@ -340,7 +340,7 @@ def _entropy(x, labels, y):
             label = labels[r, c]
             if not 0 <= label <= 1:
                 return _status(r * x.shape[1] + c)
-            total -= label * math.log(_floor(x[r, c], x.dtype.type(TINY)))
+            total -= label * log(_floor(x[r, c], x.dtype.type(TINY)))
         y[r] = total
     return 0
 
@@ -383,22 +383,12 @@ def launch_entropy_gradient(x: Array, labels: Array, dy: Array, dx: Array) -> La
 # ---------------------------------------------------------------- logistic
 
 
-def _softplus(x, zero, one):
+def _softplus(x, zero):
     """log(1 + exp(x)), from the side that does not overflow."""
-    e = math.exp(-abs(x))
-    above = one + e
-    # log1p is slow: the quotient gives back what the sum has rounded off
-    tail = e if above == one else math.log(above) * (e / (above - one))
-    return (x if x > zero else zero) + tail
+    return (x if x > zero else zero) + log1p(exp(-abs(x)))
 
 
-def _logistic(x, one):
-    """1 / (1 + exp(-x)), from the side that does not overflow."""
-    e = math.exp(-abs(x))
-    return (one if x >= 0 else e) / (one + e)
-
-
-@kernel()
+@kernel("reassoc")
 def _logistic_losses(x, t, kind, y):
     zero, one = x.dtype.type(0), x.dtype.type(1)
     for r in range(x.shape[0]):
@@ -406,13 +396,13 @@ def _logistic_losses(x, t, kind, y):
         for c in range(x.shape[1]):
             logit, target = x[r, c], t[r, c]
             if kind == LOG_D:
-                total += (target + target - one) * _softplus(-logit, zero, one)
+                total += (target + target - one) * _softplus(-logit, zero)
             elif kind == UNJOINED:
-                total += (one - target) * _softplus(logit, zero, one) - logit * target
+                total += (one - target) * _softplus(logit, zero) - logit * target
             elif logit > 0:
-                total += logit * (one - target) + _softplus(-logit, zero, one)
+                total += logit * (one - target) + _softplus(-logit, zero)
             else:
-                total += _softplus(logit, zero, one) - logit * target
+                total += _softplus(logit, zero) - logit * target
         y[r] = total / max(x.shape[1], 1)
 
 
@@ -424,11 +414,11 @@ def _logistic_gradient(dy, x, t, kind, dx):
         for c in range(x.shape[1]):
             target = t[r, c]
             if kind == LOG_D:
-                slope = (one - target - target) * _logistic(-x[r, c], one)
+                slope = (one - target - target) * sigmoid(-x[r, c])
             elif kind == UNJOINED:
-                slope = (one - target) * _logistic(x[r, c], one) - target
+                slope = (one - target) * sigmoid(x[r, c]) - target
             else:
-                slope = _logistic(x[r, c], one) - target
+                slope = sigmoid(x[r, c]) - target
             dx[r, c] = share * slope
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.losses import explain_label
+from caffe2py.kernels.vectormath import log
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -48,7 +49,7 @@ def _perplexity(x: Any, y: Any) -> None:
     """The sum of logarithms stays finite where a product of powers would not."""
     total = 0.0
     for i in range(x.size):
-        total += math.log(np.float64(x[i]))
+        total += log(np.float64(x[i]))
     y[0] = math.exp(-total / x.size) if x.size > 0 else 1.0
 
 

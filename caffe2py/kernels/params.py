@@ -33,6 +33,23 @@ class Scalar:
 
 
 @dataclass(frozen=True)
+class ByType:
+    """A function of single numbers that is written for each floating type of its own.
+
+    Loops call it by name; the type of the first argument chooses. Its operations are kept as they
+    are written, whatever the loop allows the compiler, so every loop gets the same results. Float
+    literals take its type; integers stay integers. Whole numbers count as float64.
+    """
+
+    float32: Callable[..., Any]
+    float64: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        """Only compiled code can call it."""
+        raise TypeError(f"{self.float32.__name__} exists in compiled kernels only")
+
+
+@dataclass(frozen=True)
 class Intrinsic:
     """Something that kernels call by name and the compiler emits as machine instructions.
 

@@ -13,6 +13,13 @@ from typing import Any
 import numpy as np
 
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.params import Intrinsic
+from caffe2py.kernels.whole_pool import (
+    launch_whole_max,
+    launch_whole_max_gradient,
+    launch_whole_mean,
+    launch_whole_mean_gradient,
+)
 from caffe2py.kernels.window import BEGIN, IMAGE, KERNEL, OUT, STRIDE, Window
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
@@ -24,6 +31,12 @@ _ROW = 2
 #: within the image, where in the line the image begins, and where the first window; in pixels the
 #: stride and size of windows; the elements of a pixel; the rows of a slice, and of a plane.
 _LENGTH, _LIVE, _LEAD, _FIRST, _STRIDE, _SIZE, _WIDTH, _HEIGHT, _PLANE = range(9)
+
+#: credit(x, y, dy, at, windows, rows, size, begin, dx): for a row x of an image, under `rows` rows
+#: of windows 1 or 2 apart whose first elements are y[at] and dy[at], dx[i] = the sum of dy[o] over
+#: the windows o around i whose y[o] is x[i]. The first window of a row begins at -begin.
+_CREDIT = ("emit.py", "emit_winograd.py", "emit_rows.py")
+credit1, credit2 = Intrinsic("credit1", _CREDIT), Intrinsic("credit2", _CREDIT)
 
 
 def _larger(a: Any, b: Any) -> Any:
@@ -188,6 +201,48 @@ def _credit(x: Any, y: Any, dy: Any, widths: Any, width: Any, dx: Any) -> None:
 
 
 @kernel()
+def _max_pool_row_gradient(
+    x: Any,
+    y: Any,
+    dy: Any,
+    heights: Any,
+    stride: int,
+    size: int,
+    begin: int,
+    windows: int,
+    dx: Any,
+) -> None:
+    """The same for pixels of one element and windows 1 or 2 apart: row after row of the image.
+
+    `heights` are the first window over each row and the one past the last; y and dy are flat.
+    Images are planes: their depth is 1.
+    """
+    high = y.size // max(x.shape[0] * windows, 1)
+    for p in range(x.shape[0]):
+        for j in range(x.shape[2]):
+            rows, at = heights[j, 1] - heights[j, 0], (p * high + heights[j, 0]) * windows
+            source, target = x[p, 0, j], dx[p, 0, j]
+            if stride == 1:
+                credit1(source, y, dy, at, windows, rows, size, begin, target)
+            else:
+                credit2(source, y, dy, at, windows, rows, size, begin, target)
+
+
+def _join_phases(phases: Any, stride: Any, length: Any, line: Any) -> None:
+    """line[t * stride + f] = phases[f * length + t]"""
+    if stride == 2:
+        odd = phases[length:]
+        for t in range(length):
+            line[2 * t] = phases[t]
+            line[2 * t + 1] = odd[t]
+        return
+    for f in range(stride):
+        part, target = phases[f * length : (f + 1) * length], line[f:]
+        for t in range(length):
+            target[stride * t] = part[t]
+
+
+@kernel()
 def _average_pool_gradient(
     dy: Any,
     depths: Any,
@@ -246,16 +301,7 @@ def _spread(share: Any, stride: Any, size: Any, width: Any, phases: Any, line: A
         part = phases[(k % stride) * length + k // stride :]
         for o in range(share.size):
             part[o] += share[o]
-    if stride == 2:  # literal, so that the compiler can use shuffles
-        part = phases[length:]
-        for t in range(length):
-            line[2 * t] = phases[t]
-            line[2 * t + 1] = part[t]
-        return
-    for f in range(stride):
-        part, target = phases[f * length : (f + 1) * length], line[f:]
-        for t in range(length):
-            target[stride * t] = part[t]
+    _join_phases(phases, stride, length, line)
 
 
 # ---------------------------------------------------------------- launching
@@ -309,7 +355,11 @@ class Pool:
         r = self._row
         if self._width > 1 or r["stride"] == 1:
             return 0
-        return r["stride"] * (r["out"] + (r["size"] - 1) // r["stride"])
+        return r["stride"] * self._phase_length()
+
+    def _phase_length(self) -> int:
+        r = self._row
+        return r["out"] + (r["size"] - 1) // r["stride"]
 
     def _counts(self, dtype: Any, *, include_pad: bool) -> tuple[Array, int]:
         """Elements of each window along a row, and the rows of every window; 0: as they come."""
@@ -318,27 +368,69 @@ class Pool:
             return np.full(len(spans), kernel_[_ROW], dtype), int(kernel_[0] * kernel_[1])
         return (spans[:, 1] - spans[:, 0]).astype(dtype), 0
 
+    def _whole(self) -> bool:
+        """Whether the one window there is covers the image."""
+        image = self._table[IMAGE]
+        ends = zip(self._spans, image, strict=True)
+        return all(len(s) == 1 and s[0, 0] == 0 and s[0, 1] == n for s, n in ends)
+
+    def _flat(self, array: Array) -> Array:
+        """The array as (planes, pixels, width)."""
+        return array.reshape(self._planes, int(self._table[IMAGE].prod()), self._width)
+
+    def _divisor(self, dtype: Any, *, include_pad: bool) -> float:
+        """What the sum of the whole image is divided by."""
+        return float(self._table[KERNEL if include_pad else IMAGE].prod())
+
+    def _around(self, axis: int) -> Array:
+        """The first window over each element of an axis, and the one past the last."""
+        places = np.arange(self._table[IMAGE, axis])
+        spans = self._spans[axis]
+        first = np.searchsorted(spans[:, 1], places, side="right")
+        last = np.searchsorted(spans[:, 0], places, side="right")
+        around: Array = np.stack([first, np.maximum(first, last)], axis=1)
+        return around
+
     def launch_max(self, call: Call, x: Array, y: Array) -> Launch:
         """y[o] = the largest element of window o; NaN if it holds one."""
+        if self._width == 1 and self._whole():
+            return launch_whole_max(self._flat(x)[..., 0], y.reshape(-1))
         geometry = self._geometry(call, x.dtype)
         return _max_pool(x.reshape(-1), self._rows(y, OUT), *geometry)
 
     def launch_average(self, call: Call, x: Array, y: Array, *, include_pad: bool) -> Launch:
         """y[o] = the mean of window o; with `include_pad` padding counts as elements that are 0."""
+        if self._width == 1 and self._whole():
+            divisor = self._divisor(x.dtype, include_pad=include_pad)
+            return launch_whole_mean(self._flat(x)[..., 0], divisor, y.reshape(-1))
         geometry = self._geometry(call, x.dtype)
         counts = self._counts(x.dtype, include_pad=include_pad)
         return _average_pool(x.reshape(-1), self._rows(y, OUT), *geometry, *counts)
 
     def launch_max_gradient(self, x: Array, y: Array, dy: Array, dx: Array) -> Launch:
         """dx[i] = sum of dy[o] over the windows o around i whose y[o] equals x[i]."""
+        if self._whole():
+            own = (self._planes, self._width)
+            tops, shares = y.reshape(own), dy.reshape(own)
+            return launch_whole_max_gradient(self._flat(x), tops, shares, self._flat(dx))
         y, dy = self._rows(y, OUT), self._rows(dy, OUT)
         x, dx = self._rows(x, IMAGE), self._rows(dx, IMAGE)
-        return _max_pool_gradient(x, y, dy, *self._spans, self._width, dx)
+        r = self._row
+        flat = self._spans[0].tolist() == [[0, 1]]  # images and windows of depth 1
+        if self._width > 1 or r["stride"] > 2 or r["begin"] < 0 or not flat or x.shape[1] > 1:
+            return _max_pool_gradient(x, y, dy, *self._spans, self._width, dx)
+        along = tuple(np.int64(n) for n in (r["stride"], r["size"], r["begin"], r["out"]))
+        around = self._around(_ROW - 1)
+        return _max_pool_row_gradient(x, y.reshape(-1), dy.reshape(-1), around, *along, dx)
 
     def launch_average_gradient(
         self, call: Call, dy: Array, dx: Array, *, include_pad: bool
     ) -> Launch:
         """dx[i] = sum of dy[o] / count[o] over the windows o around i."""
+        if self._whole():
+            divisor = self._divisor(dy.dtype, include_pad=include_pad)
+            own = dy.reshape(self._planes, self._width)
+            return launch_whole_mean_gradient(own, divisor, self._flat(dx))
         geometry = self._geometry(call, dy.dtype)
         counts = self._counts(dy.dtype, include_pad=include_pad)
         share = call.scratch((self._row["out"] * self._width,), dy.dtype)

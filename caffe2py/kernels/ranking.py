@@ -14,6 +14,7 @@ import numpy as np
 
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vectormath import exp, log1p, sigmoid
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -47,17 +48,13 @@ def _explain(lengths: Array, total: int) -> Callable[[int], Error]:
 
 
 def _softplus(x):
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
-
-
-def _sigmoid(x):
-    return 1.0 / (1.0 + math.exp(-x))
+    return max(x, 0.0) + log1p(exp(-abs(x)))
 
 
 # ---------------------------------------------------------------- pairs of different labels
 
 
-@kernel()
+@kernel("reassoc")
 def _pair_losses(x: Any, labels: Any, lengths: Any, y: Any) -> Any:
     status = _check(lengths, x.size)
     if status != 0:
@@ -69,17 +66,17 @@ def _pair_losses(x: Any, labels: Any, lengths: Any, y: Any) -> Any:
         end = first + lengths[s]
         for i in range(first, end):
             for j in range(first, i):
-                if labels[i] == labels[j]:
-                    continue
                 below = np.float64(x[j] - x[i])
-                total += _softplus(below if labels[i] > labels[j] else -below)
-                count += 1
+                loss = _softplus(below if labels[i] > labels[j] else -below)
+                apart = labels[i] != labels[j]
+                total += loss if apart else 0.0
+                count += 1 if apart else 0
         y[s] = total / count if count > 0 else 0.0
         first = end
     return 0
 
 
-@kernel()
+@kernel("reassoc")
 def _pair_gradient(x: Any, labels: Any, dy: Any, lengths: Any, terms: Any, dx: Any) -> Any:
     status = _check(lengths, x.size)
     if status != 0:
@@ -89,15 +86,18 @@ def _pair_gradient(x: Any, labels: Any, dy: Any, lengths: Any, terms: Any, dx: A
         count = 0
         end = first + lengths[s]
         for i in range(first, end):
-            terms[i] = 0.0
+            total = 0.0
             for j in range(first, i):
-                if labels[i] == labels[j]:
-                    continue
                 below = np.float64(x[j] - x[i])
-                slope = _sigmoid(below) if labels[i] > labels[j] else -_sigmoid(-below)
+                over = labels[i] > labels[j]
+                slope = sigmoid(below if over else -below)
+                slope = slope if over else -slope
+                apart = labels[i] != labels[j]
+                slope = slope if apart else 0.0
                 terms[j] += slope
-                terms[i] -= slope
-                count += 1
+                total += slope
+                count += 1 if apart else 0
+            terms[i] = -total
         for i in range(first, end):
             dx[i] = terms[i] * dy[s] / count if count > 0 else 0.0
         first = end
@@ -153,7 +153,7 @@ def _pairs_of_session(y, r, gains, discounts, weight, dy):
             share = abs((gains[i] - gains[j]) * (discounts[i] - discounts[j])) / weight
             ahead = np.float64(y[i] - y[j])
             loss += share * _softplus(-ahead if r[i] > r[j] else ahead)
-            slope += share * ((0.0 if r[i] > r[j] else 1.0) - _sigmoid(-ahead))
+            slope += share * ((0.0 if r[i] > r[j] else 1.0) - sigmoid(-ahead))
         dy[i] = slope
     return loss
 

@@ -12,12 +12,9 @@ from typing import Any
 import numpy as np
 
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vectormath import sigmoid, tanh
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
-
-
-def _sigmoid(x: Any, one: Any) -> Any:
-    return one / (one + math.exp(-x))
 
 
 def _copy_row(source: Any, target: Any, drop: Any) -> None:
@@ -36,15 +33,14 @@ def _clear_row(row: Any) -> None:
 
 def _lstm_row(before: Any, gates: Any, bias: Any, hidden: Any, cell: Any) -> None:
     size = before.size
-    one = cell.dtype.type(1)
     for d in range(size):
-        i = _sigmoid(gates[d], one)
-        f = _sigmoid(gates[size + d] + bias, one)
-        o = _sigmoid(gates[2 * size + d], one)
-        g = math.tanh(gates[3 * size + d])
+        i = sigmoid(gates[d])
+        f = sigmoid(gates[size + d] + bias)
+        o = sigmoid(gates[2 * size + d])
+        g = tanh(gates[3 * size + d])
         c = f * before[d] + i * g
         cell[d] = c
-        hidden[d] = o * math.tanh(c)
+        hidden[d] = o * tanh(c)
 
 
 @kernel()
@@ -80,11 +76,11 @@ def _lstm_row_gradient(
     size = before.size
     one = cell.dtype.type(1)
     for d in range(size):
-        i = _sigmoid(gates[d], one)
-        f = _sigmoid(gates[size + d] + bias, one)
-        o = _sigmoid(gates[2 * size + d], one)
-        g = math.tanh(gates[3 * size + d])
-        squashed = math.tanh(cell[d])
+        i = sigmoid(gates[d])
+        f = sigmoid(gates[size + d] + bias)
+        o = sigmoid(gates[2 * size + d])
+        g = tanh(gates[3 * size + d])
+        squashed = tanh(cell[d])
         dh = dhidden[d]
         dc = dcell[d] + dh * o * (one - squashed * squashed)
         dbefore[d] = dc * f
@@ -180,8 +176,8 @@ def _gru(h: Any, gates: Any, lengths: Any, step: Any, drop: Any, hidden: Any) ->
             _copy_row(h[n], hidden[n], drop)
             continue
         for d in range(size):
-            u = _sigmoid(gates[n, size + d], one)
-            hidden[n, d] = h[n, d] * u + math.tanh(gates[n, 2 * size + d]) * (one - u)
+            u = sigmoid(gates[n, size + d])
+            hidden[n, d] = h[n, d] * u + tanh(gates[n, 2 * size + d]) * (one - u)
 
 
 @kernel()
@@ -196,8 +192,8 @@ def _gru_gradient(
             _copy_row(dhidden[n], dh[n], drop)
             continue
         for d in range(size):
-            u = _sigmoid(gates[n, size + d], one)
-            o = math.tanh(gates[n, 2 * size + d])
+            u = sigmoid(gates[n, size + d])
+            o = tanh(gates[n, 2 * size + d])
             g = dhidden[n, d]
             dh[n, d] = g * u
             dgates[n, size + d] = g * (h[n, d] - o) * u * (one - u)

@@ -10,11 +10,31 @@ import numpy as np
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.params import Intrinsic
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
 #: From the array and the result the launch that reduces the last axis, or the middle one.
 Step = Callable[[Array, Array], Launch]
+
+
+_ROWS = ("emit.py", "emit_winograd.py", "emit_rows.py")
+
+#: row_sum(x, at, count) -> the sum of x[at + k] for k in range(count), floats only; lanes of four
+#: vectors sum side by side, in an order that depends on `count` alone.
+row_sum = Intrinsic("row_sum", _ROWS)
+
+#: The largest and the smallest of count >= 1 floats; a NaN is passed over, except as the first one.
+row_greatest, row_smallest = Intrinsic("row_greatest", _ROWS), Intrinsic("row_smallest", _ROWS)
+
+#: The largest of any number of floats: NaN if one is, minus infinity of none.
+row_top = Intrinsic("row_top", _ROWS)
+
+
+@kernel()
+def _sum_float_rows(x: Any, y: Any) -> None:
+    for o in range(x.shape[0]):
+        y[o] = row_sum(x[o], 0, x.shape[1])
 
 
 @kernel("reassoc")
@@ -44,7 +64,8 @@ def launch_sum(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
     Neighbouring summed axes are taken as one; separate groups are summed from the last to the first
     through scratch arrays.
     """
-    return _by_groups(call, x, axes, y, _sum_rows, _sum_columns)
+    rows = _sum_float_rows if x.dtype.kind == "f" else _sum_rows
+    return _by_groups(call, x, axes, y, rows, _sum_columns)
 
 
 def _by_groups(
@@ -86,6 +107,13 @@ def _groups(shape: tuple[int, ...], axes: set[int]) -> list[tuple[int, bool]]:
 
 
 @kernel()
+def _max_float_rows(x: Any, y: Any) -> None:
+    """There are elements in every row."""
+    for o in range(x.shape[0]):
+        y[o] = row_greatest(x[o], 0, x.shape[1])
+
+
+@kernel()
 def _max_rows(x: Any, lowest: Any, y: Any) -> None:
     for o in range(x.shape[0]):
         best = x[o, 0] if x.shape[1] > 0 else lowest
@@ -102,6 +130,13 @@ def _max_columns(x: Any, lowest: Any, y: Any) -> None:
         for r in range(1, x.shape[1]):
             for i in range(x.shape[2]):
                 y[o, i] = x[o, r, i] if x[o, r, i] > y[o, i] else y[o, i]
+
+
+@kernel()
+def _min_float_rows(x: Any, y: Any) -> None:
+    """There are elements in every row."""
+    for o in range(x.shape[0]):
+        y[o] = row_smallest(x[o], 0, x.shape[1])
 
 
 @kernel()
@@ -131,6 +166,8 @@ def launch_max(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
     least = x.dtype.type(_limits(x.dtype).min)
 
     def rows(a: Array, b: Array) -> Launch:
+        if a.dtype.kind == "f" and a.shape[1] > 0:
+            return _max_float_rows(a, b)
         return _max_rows(a, least, b)
 
     def columns(a: Array, b: Array) -> Launch:
@@ -147,6 +184,8 @@ def launch_min(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
     most = x.dtype.type(_limits(x.dtype).max)
 
     def rows(a: Array, b: Array) -> Launch:
+        if a.dtype.kind == "f" and a.shape[1] > 0:
+            return _min_float_rows(a, b)
         return _min_rows(a, most, b)
 
     def columns(a: Array, b: Array) -> Launch:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from caffe2py.kernels.bits import larger
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vectormath import exp_down
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -22,22 +23,22 @@ def matrix(array: Array, axis: int) -> Array:
 
 
 def largest(row: Any) -> Any:
-    """The largest element of a row that has some, by four comparisons at a time.
+    """The largest element of a row that has some; of a row with a NaN it may be NaN.
 
-    A NaN is passed over, except in one of the first four places.
+    Quarters of the row go side by side: that a NaN stays takes three operations, so only every
+    fourth maximum takes care of it.
     """
-    a = b = c = d = row[0]
-    last = row.size - row.size % 4
-    for i in range(0, last, 4):
-        a = row[i] if row[i] > a else a
-        b = row[i + 1] if row[i + 1] > b else b
-        c = row[i + 2] if row[i + 2] > c else c
-        d = row[i + 3] if row[i + 3] > d else d
-    for i in range(last, row.size):
-        a = row[i] if row[i] > a else a
-    a = b if b > a else a
-    c = d if d > c else c
-    return c if c > a else a
+    quarter = row.size // 4
+    first, second = row[:quarter], row[quarter : 2 * quarter]
+    third, fourth = row[2 * quarter : 3 * quarter], row[3 * quarter : 4 * quarter]
+    top = row[row.size - 1]
+    for i in range(quarter):
+        a = first[i] if first[i] > second[i] else second[i]
+        b = third[i] if third[i] > fourth[i] else fourth[i]
+        top = larger(top, a if a > b else b)
+    for i in range(4 * quarter, row.size):
+        top = larger(top, row[i])
+    return top
 
 
 @kernel("reassoc")
@@ -50,10 +51,11 @@ def _softmax(x: Any, y: Any) -> None:
         top = largest(x[r])
         total = x.dtype.type(0)
         for i in range(columns):
-            y[r, i] = math.exp(x[r, i] - top)
+            y[r, i] = exp_down(x[r, i] - top)
             total += y[r, i]
+        share = x.dtype.type(1) / total
         for i in range(columns):
-            y[r, i] /= total
+            y[r, i] *= share
 
 
 @kernel("reassoc")

@@ -13,6 +13,7 @@ import numpy as np
 
 from caffe2py.errors import Error
 from caffe2py.kernels.convert import half_from_double, single_from_half
+from caffe2py.kernels.gather import add_byte_rows, add_weighted_byte_rows
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.lookup import WRONG_LENGTHS, lengths_fit, place_status
 from caffe2py.kernels.random import advance, stream, uniform01_single
@@ -274,6 +275,38 @@ def _add_row(row, numbers, scale, bias, y):
                 y[4 * k + j] = level * scale + (y[4 * k + j] + bias)
 
 
+def _check_rows(data, indices, lengths):
+    """The status of lengths that do not part the indices, or of an index that is no row."""
+    if not lengths_fit(lengths, indices.size):
+        return WRONG_LENGTHS
+    for k in range(indices.size):
+        if not 0 <= indices[k] < data.shape[0]:
+            return place_status(k)
+    return 0
+
+
+@kernel("contract")
+def _sum_byte_rows(data, weights, indices, lengths, mean, y):
+    """As `_sum_rows`, for rows of bytes with a scale and a bias of float32 behind them."""
+    status = _check_rows(data, indices, lengths)
+    if status != 0:
+        return status
+    at, width = 0, y.shape[1]
+    for n in range(lengths.size):
+        end, out = at + lengths[n], y[n]
+        if weights.size > 0:
+            rest = (out, 0, weights, at)
+            add_weighted_byte_rows(data, width, indices, at, end, indices.size, *rest)
+        else:
+            add_byte_rows(data, width, indices, at, end, indices.size, out, 0)
+        if mean and lengths[n] > 0:
+            share = _ONE / np.float32(lengths[n])
+            for i in range(out.size):
+                out[i] = out[i] * share
+        at = end
+    return 0
+
+
 @kernel("contract")
 def _sum_rows(data, heads, weights, indices, lengths, mapping, mapped, numbers, mean, y):
     half, tail = numbers[_HALF] != 0, numbers[_TAIL]
@@ -342,6 +375,9 @@ def launch_sum_rows(
     factors = np.zeros(0, np.float32) if weights is None else weights
     table = np.zeros(0, np.int32) if mapping is None else mapping
     numbers = rows.form.numbers()
+    whole = rows.data.shape[1] == y.shape[1] + 8 and numbers[_BITS] == 8 and not numbers[_HALF]
+    if whole and rows.heads is None and mapping is None:
+        return _sum_byte_rows(rows.data, factors, *chosen, mean, y, explain=explain)
     return _sum_rows(
         rows.data, heads, factors, *chosen, table, mapping is not None, numbers, mean, y,
         explain=explain,

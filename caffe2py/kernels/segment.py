@@ -15,8 +15,10 @@ import numpy as np
 
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.convert import launch_convert
+from caffe2py.kernels.gather import add_rows, add_weighted_rows
 from caffe2py.kernels.index import launch_check, launch_gather
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vectormath import exp, log
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import shape_text
@@ -191,6 +193,26 @@ def _sums(
 
 
 @kernel()
+def _gathered_sums(
+    x: Any, indices: Any, offsets: Any, weights: Any, weighting: int, mean: bool, y: Any
+) -> None:
+    """The same for rows that are looked up one after the other, which is what embeddings are."""
+    width = y.shape[1]
+    for s in range(y.shape[0]):
+        target = y[s]
+        first, last = offsets[s], offsets[s + 1]
+        if weighting == PLAIN:
+            add_rows(x, width, indices, first, last, indices.size, target, 0)
+        else:
+            begin = first if weighting == BY_ITEM else 0
+            rest = (target, 0, weights, begin)
+            add_weighted_rows(x, width, indices, first, last, indices.size, *rest)
+        if mean and last - first > 1:
+            for i in range(width):
+                target[i] = target[i] / y.dtype.type(last - first)
+
+
+@kernel()
 def _maxima(
     x: Any, indices: Any, gathered: bool, order: Any, ordered: bool, offsets: Any, y: Any
 ) -> None:
@@ -219,12 +241,12 @@ def _log_sums(x: Any, offsets: Any, mean: bool, tops: Any, y: Any) -> None:
                 tops[i] = x[p, i] if p == first or x[p, i] > tops[i] else tops[i]
         for p in range(first, last):
             for i in range(y.shape[1]):
-                target[i] += math.exp(x[p, i] - tops[i])
+                target[i] += exp(x[p, i] - tops[i])
         count = y.dtype.type(last - first if mean else 1)
         for i in range(y.shape[1]):
             if last > first:
                 finite = tops[i] - tops[i] == 0
-                target[i] = tops[i] + math.log(target[i] / count) if finite else tops[i]
+                target[i] = tops[i] + log(target[i] / count) if finite else tops[i]
 
 
 # ---------------------------------------------------------------- the way back
@@ -275,7 +297,7 @@ def _spread_exponentials(x: Any, y: Any, dy: Any, offsets: Any, mean: bool, dx: 
             for i in range(dx.shape[1]):
                 # equal ones may be infinite, and their difference none
                 equal = x[p, i] == y[s, i]
-                factor = dx.dtype.type(1) if equal else math.exp(x[p, i] - y[s, i])
+                factor = dx.dtype.type(1) if equal else exp(x[p, i] - y[s, i])
                 dx[p, i] = dy[s, i] * factor / count
 
 
@@ -352,8 +374,10 @@ def launch_segment_sum(
     launches, x, indices = _rows(call, data, indices)
     _require_rows(walk, y)
     some = call.scratch((1,), y.dtype) if weights is None else weights.reshape(-1)
-    where = _lookup(walk, indices)
-    reduce = _sums(x, *where, some, weighting, mean, by_row(y))
+    if indices is not None and walk.order is None and x.dtype == y.dtype == some.dtype:
+        reduce = _gathered_sums(x, indices, walk.offsets, some, weighting, mean, by_row(y))
+    else:
+        reduce = _sums(x, *_lookup(walk, indices), some, weighting, mean, by_row(y))
     return [*walk.launches, *launches, reduce]
 
 

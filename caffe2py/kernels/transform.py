@@ -9,6 +9,8 @@ import numpy as np
 
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.vectormath import log, sigmoid
+from caffe2py.kernels.vectormath import power as raised
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -26,10 +28,9 @@ def _box_cox(x: Any, power: Any, shift: Any, y: Any) -> None:
     for r in range(rows):
         for c in range(columns):
             value = max(x[r, c] + shift[c], least)
-            if power[c] == 0:
-                y[r, c] = math.log(value)
-            else:
-                y[r, c] = (value ** power[c] - one) / power[c]
+            own = power[c]
+            above = raised(value, own) - one
+            y[r, c] = log(value) if own == 0 else above / own
 
 
 def launch_box_cox(x: Array, power: Array, shift: Array, y: Array) -> Launch:
@@ -175,10 +176,9 @@ def launch_clip_rows(indices: Array, low: float, high: float, y: Array) -> Launc
 @kernel()
 def _glu(x: Any, y: Any) -> None:
     rows, half = y.shape
-    one = x.dtype.type(1)
     for r in range(rows):
         for i in range(half):
-            y[r, i] = x[r, i] / (one + math.exp(-x[r, half + i]))
+            y[r, i] = x[r, i] * sigmoid(x[r, half + i])
 
 
 def launch_glu(x: Array, y: Array) -> Launch:

@@ -12,7 +12,13 @@ from caffe2py.kernels.linalg import launch_product
 from caffe2py.kernels.reduce import launch_sum
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
-from caffe2py.registry.gradient import Gradient, GradientName, gradient_name, gradient_op
+from caffe2py.registry.gradient import (
+    Gradient,
+    GradientName,
+    NotDifferentiable,
+    gradient_name,
+    gradient_op,
+)
 from caffe2py.registry.infer import (
     Query,
     Rule,
@@ -131,20 +137,24 @@ def _declare(name: str, transposed: bool, onnx: str | None, doc: str, example: s
         arguments=ARGS,
     )
 
-    @made.cpu
-    def launch(call: Call) -> list[Launch]:
-        x, w, bias = call.inputs
-        layer = _layer(x.shape, w.shape, call.args, transposed)
-        m, k, n = layer.rows or 0, layer.deep or 0, layer.columns or 0
-        return launch_product(
-            call,
-            x.reshape(m, k),
-            w.reshape((k, n) if transposed else (n, k)),
-            call.outputs[0].reshape(m, n),
-            transpose_b=not transposed,
-            bias=bias,
-            steady="b" if call.steady(1) else "",
-        )
+    made.cpu(lambda call: _launch_layer(call, transposed))
+
+
+def _launch_layer(call: Call, transposed: bool, low: float = -math.inf) -> list[Launch]:
+    """The product with bias, results at least `low`."""
+    x, w, bias = call.inputs
+    layer = _layer(x.shape, w.shape, call.args, transposed)
+    m, k, n = layer.rows or 0, layer.deep or 0, layer.columns or 0
+    return launch_product(
+        call,
+        x.reshape(m, k),
+        w.reshape((k, n) if transposed else (n, k)),
+        call.outputs[0].reshape(m, n),
+        transpose_b=not transposed,
+        bias=bias,
+        low=low,
+        steady="b" if call.steady(1) else "",
+    )
 
 
 def _declare_gradient(name: str, transposed: bool, doc: str) -> None:
@@ -202,6 +212,33 @@ _declare(
     Y = [[11, 25]]
     """,
 )
+_fused = operator(
+    "FusedFC",
+    "X, W, b -> Y",
+    infer=lambda query: _infer_layer(query.args.transposed)(query),
+    gradient=NotDifferentiable("made by optimising nets that only infer"),
+    doc="""
+    Y = max(X W^T + b, 0), with relu=0 without the limit; with `transposed` X W. No operator of
+    Caffe2's: it stands for FC, or FCTransposed, and Relu.
+    """,
+    example="""
+    X = [[1, 2, 3]]; W = [[1, 0, 0], [0, 1, 1]]; b = [10, -20]
+    Y = [[11, 0]]
+    """,
+    arguments={
+        **ARGS,
+        "transposed": Arg(bool, False, "W is kept as FCTransposed has it"),
+        "relu": Arg(bool, True, "negative results become 0"),
+    },
+)
+
+
+@_fused.cpu
+def _launch_fused(call: Call) -> list[Launch]:
+    low = 0.0 if call.args.relu else -math.inf
+    return _launch_layer(call, call.args.transposed, low)
+
+
 _declare_gradient(
     "FCGradient",
     transposed=False,

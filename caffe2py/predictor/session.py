@@ -7,6 +7,7 @@ from typing import Any
 
 from caffe2py.errors import Error, MissingBlobError
 from caffe2py.executor.net import CreatedNet
+from caffe2py.executor.passes.constants import fold_constants
 from caffe2py.executor.passes.pipeline import optimize
 from caffe2py.executor.workspace import Workspace
 from caffe2py.predictor.load import Model
@@ -42,6 +43,7 @@ class Session:
         self._keep = {*model.outputs, *keep}
         self._optimize = optimize
         self._net = ""
+        self._folded: set[str] = set()
         if model.init is not None:
             try:
                 self.workspace.run_net_once(_on_device(model.init, device), model.weights)
@@ -53,6 +55,8 @@ class Session:
         self.model.require_input(name)
         self.workspace.feed(name, value)
         self.fed.add(name)
+        if name in self._folded:
+            self._net = ""  # what was made of it is another thing now
 
     def require_inputs(self) -> None:
         """Raise MissingBlobError, with what to type, if an input has not been fed."""
@@ -79,9 +83,23 @@ class Session:
             net = _on_device(self.model.predict, self._device)
             named = net if net.name else clone(net, self.model.name)
             if self._optimize:
-                named = optimize(named, self._keep)
+                named = optimize(self._fold(named), self._keep)
             keep = self._keep if self._optimize else None
             self._net = self.workspace.create_net(named, overwrite=True, keep=keep)
+
+    def _fold(self, net: NetDef) -> NetDef:
+        """The net without what only the weights decide, which is computed here."""
+        data = {*self.fed, *self.model.inputs, *self.model.stand_ins}
+        blobs = ((n, self.workspace.find(n)) for n in self.model.reads if n not in data)
+        arrays = {name: blob.array for name, blob in blobs if blob is not None}
+        weights = {name: array for name, array in arrays.items() if array is not None}
+        folded, made = fold_constants(net, weights, self._keep)
+        self._folded = {n for op in net.op for n in op.input} - {
+            n for op in folded.op for n in op.input
+        }
+        for name, array in made.items():
+            self.workspace.create_blob(name).lend(array)
+        return folded
 
     @property
     def created(self) -> CreatedNet | None:

@@ -137,7 +137,7 @@ def _lrn(query: Query, outputs: Sequence[TensorType]) -> int | None:
 COSTS: dict[str, Cost] = {
     **dict.fromkeys(("Conv", "Conv1D", "Conv2D", "Conv3D", "FusedConv"), _per_output(1)),
     **{f"Conv{rank}Gradient": _gradient for rank in ("", "1D", "2D", "3D")},
-    "FC": _per_output(1),
+    **dict.fromkeys(("FC", "FusedFC"), _per_output(1)),
     "FCGradient": _gradient,
     "FCTransposed": _fc_transposed,
     "ConvTranspose": _per_input(1),

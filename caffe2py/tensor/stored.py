@@ -27,6 +27,7 @@ _PAGE, _PIECE = 1 << 10, 1 << 18
 
 _FLOAT = np.dtype("<f4")
 _TAG = Argument.DESCRIPTOR.fields_by_name["floats"].number << 3 | FIXED32
+_TAGS = bytes([_TAG]) * (_PIECE // RECORD)
 
 #: Whether an argument of an operator may be an array: by the operator's type and its own name.
 Takes = Callable[[str, str], bool]
@@ -99,7 +100,7 @@ def _fill(data: Text, floats: Floats, array: Array) -> None:
         piece = data.part(start, start + count * floats.step)
         if floats.step == RECORD:
             tags = np.frombuffer(piece, np.uint8)[:: floats.step]
-            if not tags.min() == tags.max() == _TAG:
+            if tags.tobytes() != _TAGS[:count]:
                 raise WireError(start)
         array[first : first + count] = np.ndarray((count,), _FLOAT, piece, lead, (floats.step,))
 

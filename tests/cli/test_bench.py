@@ -48,7 +48,8 @@ def test_text(cli):
     assert [word for word in figures.split() if word in names] == list(names)
     assert samples.strip().startswith("3 samples")
     assert "kernels compiled" in result.stdout
-    assert others[-1].startswith("peak memory")
+    assert others[-2].startswith("peak memory")
+    assert "of arrays: weights" in others[-1]
 
 
 def test_json(cli):

@@ -96,6 +96,18 @@ def test_summary(cli, save):
     assert found["op"][1]["outputs"] == {"z": {"dtype": "float32", "shape": [3]}}
 
 
+def test_summary_of_memory(cli, save):
+    path = save("predict_net.pb", PREDICT)
+    save("init_net.pb", INIT)
+    *_, plain, better = cli("summary", path, "--input", "3", "--memory").stdout.splitlines()
+    assert plain.startswith("  as it is ")
+    assert better.startswith("  optimised ")
+    found = json.loads(cli("summary", path, "--input", "3", "--memory", "--json").stdout)[-1]
+    bytes_ = found["array_bytes"]["optimised"]
+    assert bytes_["weights"] >= 12
+    assert bytes_["total"] == bytes_["weights"] + bytes_["packed"] + bytes_["storage"]
+
+
 def test_summary_of_what_is_unknown(cli, save):
     path = save("x.pb", net(op("Relu", "x", "y")))
     assert "1 operator(s) are not fully known" in cli("summary", path).stdout

@@ -218,6 +218,7 @@ def test_nothing_is_taken_from_or_put_into_a_folder_that_others_can_write(folder
     assert cache.read("name") is None
     assert not (folder / "second").exists()
     assert len([r for r in caplog.records if "written by others" in r.message]) == 1
+    assert cache.refused()
 
 
 def test_a_folder_that_others_can_write_costs_a_compilation_and_one_line(tmp_path):

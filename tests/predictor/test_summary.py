@@ -9,7 +9,7 @@ from caffe2py.predictor.load import load_model
 from caffe2py.predictor.summary import summarize
 from caffe2py.registry.cost import COSTS, bytes_moved, multiply_adds
 from caffe2py.registry.infer import Query
-from caffe2py.registry.operator import known_caffe2_operators
+from caffe2py.registry.operator import known_caffe2_operators, registered
 from caffe2py.registry.schema import Args, Schema
 from caffe2py.tensor.types import TensorType
 from tests.toy import PREDICT, net, op
@@ -105,8 +105,8 @@ def test_multiply_adds(type_, args, inputs, output, expected):
     assert multiply_adds(unknown, [TensorType()]) in (None, 0)
 
 
-def test_costs_name_operators_of_caffe2():
-    assert not set(COSTS) - known_caffe2_operators() - {"FusedConv"}
+def test_costs_name_operators():
+    assert not set(COSTS) - known_caffe2_operators() - set(registered())
 
 
 def test_a_gradient_for_the_data_is_as_much_again():

@@ -13,6 +13,7 @@ from layers import (
     joined_axis,
     require,
     softmax_axis,
+    summed_axes,
     window,
 )
 from torch.nn import functional
@@ -195,6 +196,11 @@ def _expand(op):
     return lambda x, *others: x.expand(shape).contiguous()
 
 
+def _expand_gradient(op):
+    axes, shape = summed_axes(op)
+    return lambda dy, x: (dy.sum(axes) if axes else dy).reshape(shape)
+
+
 def _lookup(op):
     def total(table, indices, lengths):
         begins = torch.cumsum(lengths, 0) - lengths
@@ -215,6 +221,7 @@ _MAKERS = {
     "Dropout": _dropout,
     "Expand": _expand,
     "FC": _fc,
+    "ExpandGradient": _expand_gradient,
     "LRN": _lrn,
     "MatMul": _matmul,
     "MaxPool": _max_pool,

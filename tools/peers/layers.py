@@ -57,6 +57,14 @@ def product(numbers):
     return found
 
 
+def summed_axes(op):
+    """The axes that ExpandGradient sums over; the axes that x lacks come first."""
+    d, x = op["input_shapes"]
+    require(d is not None and x is not None, op, "shapes are not known")
+    whole = [1] * (len(d) - len(x)) + list(x)
+    return [axis for axis, size in enumerate(d) if size != whole[axis]], list(x)
+
+
 def joined_axis(op):
     """The axis of Concat."""
     require(not op["args"].get("add_axis"), op, "add_axis")

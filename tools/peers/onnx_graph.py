@@ -12,6 +12,7 @@ from layers import (
     joined_axis,
     require,
     softmax_axis,
+    summed_axes,
     window,
 )
 from onnx import TensorProto, helper, numpy_helper
@@ -223,6 +224,14 @@ def _expand(graph, op):
     graph.give(op, "Expand", graph.names_of(op))
 
 
+def _expand_gradient(graph, op):
+    axes, shape = summed_axes(op)
+    total = graph.names_of(op)[0]
+    if axes:
+        total = graph.node("ReduceSum", [total, graph.constant(np.array(axes, np.int64))])
+    graph.give(op, "Reshape", [total, graph.constant(np.array(shape, np.int64))])
+
+
 def _reciprocal_gradient(graph, op):
     y, dy = graph.names_of(op)
     graph.give(op, "Neg", [graph.node("Mul", [graph.node("Mul", [y, y]), dy])])
@@ -239,6 +248,7 @@ _MAKERS = {
     "Conv": _conv,
     "Dropout": _dropout,
     "Expand": _expand,
+    "ExpandGradient": _expand_gradient,
     "FC": _fc,
     "LRN": _lrn,
     "MatMul": _matmul,

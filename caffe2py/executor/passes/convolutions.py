@@ -1,4 +1,4 @@
-"""Fewer operators for the same results: Conv, SpatialBN, Sum and Relu in a row become FusedConv.
+"""Fewer operators for the same results: Conv and what follows it in a row become FusedConv.
 
 A NetDef goes in and another comes out; weights are not looked at. Blobs that somebody may look at
 hold afterwards what they would have held, so nothing changes but the time it takes.
@@ -16,7 +16,7 @@ from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 _CONVOLUTIONS = ("Conv", "Conv2D")
 
 #: What may follow a convolution, in this order, each at most once.
-_ORDER = {"SpatialBN": 0, "Sum": 1, "Relu": 2}
+_ORDER = {"SpatialBN": 0, "AffineChannel": 0, "Sum": 1, "Relu": 2}
 
 
 def fuse_convolutions(net: NetDef, keep: Collection[str] | None = None) -> NetDef:
@@ -66,6 +66,9 @@ class _Chain:
             made.input.extend(norm.input[1:5])
             flags["norm"] = True
             made.arg.extend(arg for arg in norm.arg if arg.name == "epsilon")
+        if "AffineChannel" in types:
+            made.input.extend(types["AffineChannel"].input[1:3])
+            flags["affine"] = True
         if self.added is not None:
             made.input.append(self.added)
             flags["sum"] = True
@@ -120,11 +123,14 @@ class _Chains:
             return False
         if op.type == "Sum":
             return len(op.input) == 2 and op.input[0] != op.input[1]
-        if op.type == "SpatialBN":
+        if op.type in ("SpatialBN", "AffineChannel"):
             order = [a.s for a in self.net.op[start].arg if a.name == "order"]
             same = [a.s for a in op.arg if a.name == "order"]
-            tested = "is_test" in args and args["is_test"].i == 1
-            return tested and len(op.input) == 5 and (order or [b"NCHW"]) == (same or [b"NCHW"])
+            if (order or [b"NCHW"]) != (same or [b"NCHW"]) or op.input[0] != blob:
+                return False
+            if op.type == "AffineChannel":
+                return len(op.input) == 3
+            return "is_test" in args and args["is_test"].i == 1 and len(op.input) == 5
         return len(op.input) == 1 and op.input[0] == blob
 
     def _can_move(self, chain: _Chain) -> bool:

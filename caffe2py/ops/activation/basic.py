@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from caffe2py.kernels.elementwise import elementwise
+from caffe2py.kernels.vectormath import expm1, sigmoid, tanh
 from caffe2py.registry.schema import Arg
 
 
@@ -41,9 +40,9 @@ def relu_gradient(y, dy):
     Y = [0.5, 0.8808]
     """,
 )
-def sigmoid(x):
+def logistic(x):
     """Y = 1 / (1 + exp(-X))"""
-    return 1 / (1 + math.exp(-x))
+    return sigmoid(x)
 
 
 @elementwise("SigmoidGradient", "Y, dY -> dX", inplace={1: 0})
@@ -65,7 +64,7 @@ def sigmoid_gradient(y, dy):
 )
 def hyperbolic_tangent(x):
     """Output = (exp(input) - exp(-input)) / (exp(input) + exp(-input))"""
-    return math.tanh(x)
+    return tanh(x)
 
 
 @elementwise("TanhGradient", "Y, dY -> dX", inplace={1: 0})
@@ -91,7 +90,7 @@ ALPHA = Arg(float, 1.0, "minus the limit for small X")
 )
 def elu(x, alpha):
     """Y = X where X >= 0, `alpha` * (exp(X) - 1) elsewhere."""
-    return alpha * math.expm1(x) if x < 0 else x
+    return alpha * expm1(x) if x < 0 else x
 
 
 @elementwise("EluGradient", "Y, dY -> dX", inplace={1: 0}, alpha=ALPHA)

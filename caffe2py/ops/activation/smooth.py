@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from caffe2py.kernels.elementwise import FLOATS, elementwise, launch_map
 from caffe2py.kernels.elementwise import ScalarFunction as Function
+from caffe2py.kernels.vectormath import erfc, exp, expm1, log1p, sigmoid, tanh
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import Query, require_dtype, require_same_dtype, require_same_shape
 from caffe2py.registry.operator import operator
@@ -34,7 +34,7 @@ SELU = {
 )
 def selu(x, alpha, scale):
     """Y = `scale` * X where X > 0, `scale` * `alpha` * (exp(X) - 1) elsewhere."""
-    return scale * x if x > 0 else scale * alpha * math.expm1(x)
+    return scale * x if x > 0 else scale * alpha * expm1(x)
 
 
 @elementwise(
@@ -64,13 +64,13 @@ def selu_gradient(y, dy, alpha, scale):
 )
 def softplus(x):
     """Y = ln(1 + exp(X)), computed so that it does not overflow (in Caffe2 it does above 88)."""
-    return max(x, 0) + math.log1p(math.exp(-abs(x)))
+    return max(x, 0) + log1p(exp(-abs(x)))
 
 
 @elementwise("SoftplusGradient", "Y, dY -> dX", dtypes=FLOATS, reshapes=True, inplace={1: 0})
 def softplus_gradient(y, dy):
     """dX = dY * (1 - exp(-Y))"""
-    return -dy * math.expm1(-y)
+    return -dy * expm1(-y)
 
 
 @elementwise(
@@ -109,13 +109,20 @@ def softsign_gradient(x, dy):
 )
 def swish(x):
     """Y = X / (1 + exp(-X))"""
-    return x / (1 + math.exp(-x))
+    return x * sigmoid(x)
 
 
 @elementwise("SwishGradient", "X, Y, dY -> dX", dtypes=FLOATS, inplace={2: 0})
 def swish_gradient(x, y, dy):
     """dX = dY * (Y + (1 - Y) / (1 + exp(-X)))"""
-    return dy * (y + (1 - y) / (1 + math.exp(-x)))
+    return dy * (y + (1 - y) * sigmoid(x))
+
+
+def _mish_factor(x):
+    """tanh(ln(1 + e)) = ((1 + e)^2 - 1) / ((1 + e)^2 + 1) for e = exp(x); 1 from 20 on."""
+    e = exp(20 if x > 20 else x)
+    above = e * (e + 2)
+    return above / (above + 2)
 
 
 @elementwise(
@@ -130,7 +137,7 @@ def swish_gradient(x, y, dy):
 )
 def mish(x):
     """Y = X * tanh(ln(1 + exp(X)))"""
-    return x * math.tanh(math.log1p(math.exp(x)))
+    return x * _mish_factor(x)
 
 
 @elementwise("MishGradient", "X, Y, dY -> dX", dtypes=FLOATS)
@@ -139,8 +146,8 @@ def mish_gradient(x, y, dy):
 
     Y / X would be t, but not where X is 0.
     """
-    t = math.tanh(math.log1p(math.exp(x)))
-    return dy * (t + x * (1 - t * t) / (1 + math.exp(-x)))
+    t = _mish_factor(x)
+    return dy * (t + x * (1 - t * t) * sigmoid(x))
 
 
 # ---------------------------------------------------------------- Gelu
@@ -149,20 +156,20 @@ FAST = {"fast_gelu": Arg(bool, False, "the approximation with tanh, off by up to
 
 
 def _exact(x):
-    return 0.5 * x * math.erfc(-0.7071067811865476 * x)
+    return 0.5 * x * erfc(-0.7071067811865476 * x)
 
 
 def _fast(x):
-    return 0.5 * x * (1 + math.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
 
 
 def _exact_gradient(dy, x):
-    share = 0.5 * math.erfc(-0.7071067811865476 * x)
-    return dy * (share + 0.3989422804014327 * x * math.exp(-0.5 * x * x))
+    share = 0.5 * erfc(-0.7071067811865476 * x)
+    return dy * (share + 0.3989422804014327 * x * exp(-0.5 * x * x))
 
 
 def _fast_gradient(dy, x):
-    t = math.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))
+    t = tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))
     slope = 0.7978845608028654 * (1 + 0.134145 * x * x)
     return 0.5 * dy * (1 + t + x * slope * (1 - t * t))
 

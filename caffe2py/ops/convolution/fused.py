@@ -24,7 +24,7 @@ _VECTORS = ("scale", "shift", "mean", "var")
 def _input_names(args: Args) -> list[str]:
     """The inputs after X and filter, in their order."""
     names = ["bias"] if args.bias else []
-    names += _VECTORS if args.norm else ()
+    names += _VECTORS if args.norm else _VECTORS[:2] if args.affine else ()
     return [*names, "added"] if args.sum else names
 
 
@@ -60,10 +60,12 @@ _fused = operator(
     doc="""
     Y = r(n(Conv(X, filter) + bias) + added), with n(Z) = (Z - mean) / sqrt(var + epsilon) * scale +
     shift, one of each a filter, and r(Z) = max(Z, 0). What is not asked for is left out; the inputs
-    after filter are bias, the four vectors of n, and added, as far as there are.
+    after filter are bias, the four vectors of n (with affine: scale and shift), and added, as far
+    as there are.
 
     n is folded into filter and bias, once if these do not change between runs. No operator of
-    Caffe2's: it stands for Conv, SpatialBN (with is_test), Sum of two and Relu in a row.
+    Caffe2's: it stands for Conv, SpatialBN (with is_test) or AffineChannel, Sum of two, and Relu,
+    in a row.
     """,
     example="X = [[[[1, 2]]]]; filter = [[[[-1]]]]; bias = [1.5]; kernel = 1; bias = 1; relu = 1\n"
     "Y = [[[[0.5, 0]]]]",
@@ -73,6 +75,7 @@ _fused = operator(
         "winograd": WINOGRAD,
         "bias": Arg(bool, False, "there is a bias"),
         "norm": Arg(bool, False, "there are scale, shift, mean and var"),
+        "affine": Arg(bool, False, "there are scale and shift only: mean is 0, var + epsilon 1"),
         "epsilon": Arg(float, 1e-5, "added to var"),
         "sum": Arg(bool, False, "there is an array to be added"),
         "relu": Arg(bool, False, "negative results become 0"),
@@ -88,11 +91,14 @@ def _launch(call: Call) -> list[Launch]:
     bias: Array | None = rest.pop(0) if args.bias else None
     count = 1 + len(rest) + (bias is not None)
     steady = sum(call.steady(index) for index in range(1, 1 + count)) == count  # asks for all
-    if args.norm:
+    if args.affine and not args.norm:
+        rest += [np.zeros(len(w), w.dtype), np.ones(len(w), w.dtype)]
+    if args.norm or args.affine:
         # packed filters make these superfluous, so a steady plan does not hold on to them
         make = empty if steady else call.scratch
+        epsilon = args.epsilon if args.norm else 0.0
         folded, shift = make(w.shape, w.dtype), make((len(w),), w.dtype)
-        fold = launch_fold_into_filters(w, bias, rest, args.epsilon, folded, shift)
+        fold = launch_fold_into_filters(w, bias, rest, epsilon, folded, shift)
         if steady:
             call.run_now(fold)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from caffe2py.errors import ShapeError
@@ -14,6 +13,7 @@ from caffe2py.kernels.binary import (
 )
 from caffe2py.kernels.elementwise import FLOATS, launch_map
 from caffe2py.kernels.rows import matrix
+from caffe2py.kernels.vectormath import log
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import (
     Query,
@@ -200,7 +200,7 @@ def _entropy(p):
     q = 1 - p
     if p < 1e-20 or q < 1e-20:
         return 0 * p
-    return -p * math.log(p) - q * math.log(q)
+    return -p * log(p) - q * log(q)
 
 
 def _jensen_shannon(x, t):
@@ -208,7 +208,7 @@ def _jensen_shannon(x, t):
 
 
 def _log_odds(p):
-    return math.log(max(p, 1e-20)) - math.log(max(1 - p, 1e-20))
+    return log(max(p, 1e-20)) - log(max(1 - p, 1e-20))
 
 
 def _jensen_shannon_slope(dl, x, t):

@@ -10,6 +10,7 @@ import numpy as np
 
 from caffe2py.errors import ArgumentError, NoGradientError
 from caffe2py.kernels.elementwise import FLOATS, elementwise, launch_broadcast, launch_map
+from caffe2py.kernels.vectormath import exp, log, power
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.broadcast import BROADCAST, aligned_shape, require_old_fit
 from caffe2py.registry.context import Call, Launch
@@ -99,7 +100,7 @@ def clip_gradient(y, dy, min, max):
 )
 def exponential(x):
     """Y = e ** X"""
-    return math.exp(x)
+    return exp(x)
 
 
 @elementwise(
@@ -116,7 +117,7 @@ def exponential(x):
 )
 def logarithm(x):
     """Y = ln(X); -inf for 0, NaN for negative numbers."""
-    return math.log(x)
+    return log(x)
 
 
 @elementwise(
@@ -276,7 +277,7 @@ _pow = operator(
 
 
 def _power(x, exponent):
-    return x**exponent
+    return power(x, exponent)
 
 
 def _copied(x):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from caffe2py.kernels.elementwise import FLOATS, NUMERIC, elementwise
+from caffe2py.kernels.vectormath import erf, exp, log, rsqrt
 from caffe2py.registry.schema import Arg
 
 
@@ -66,7 +65,7 @@ def cube_root_gradient(dy, y):
 )
 def reciprocal_root(x):
     """Y = 1 / sqrt(X); inf for 0, NaN for negative numbers."""
-    return 1 / math.sqrt(x)
+    return rsqrt(x)
 
 
 @elementwise("RsqrtGradient", "dY, Y -> dX", dtypes=FLOATS, inplace={0: 0})
@@ -87,13 +86,13 @@ def reciprocal_root_gradient(dy, y):
 )
 def error_function(x):
     """Output = 2 / sqrt(pi) * the integral of exp(-t^2) over t from 0 to the input."""
-    return math.erf(x)
+    return erf(x)
 
 
 @elementwise("ErfGradient", "X, dY -> dX", dtypes=FLOATS)
 def error_function_gradient(x, dy):
     """dX = dY * 2 / sqrt(pi) * exp(-X^2)"""
-    return 1.1283791670955126 * dy * math.exp(-(x * x))
+    return 1.1283791670955126 * dy * exp(-(x * x))
 
 
 EPS = {"eps": Arg(float, 1e-6, "X is taken as no less than this, and no more than 1 minus this")}
@@ -115,7 +114,7 @@ def logit(x, eps):
     """Y = log(p / (1 - p)) for p = X limited to [`eps`, 1 - `eps`]: the inverse of Sigmoid."""
     p = eps if x < eps else x
     p = 1 - eps if p > 1 - eps else p
-    return math.log(p / (1 - p))
+    return log(p / (1 - p))
 
 
 @elementwise("LogitGradient", "X, dY -> dX", dtypes=FLOATS, arguments=EPS)

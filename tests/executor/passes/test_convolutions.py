@@ -19,6 +19,7 @@ def blobs():
     rng = np.random.default_rng(1)
     made = {name: rng.uniform(0.5, 2, 5).astype(np.float32) for name in [*NORM.split(), "b"]}
     made["x"] = rng.uniform(-1, 1, (2, 5, 6, 7)).astype(np.float32)
+    made["f"] = rng.uniform(0.5, 2, 7).astype(np.float32)
     made["w"] = rng.uniform(-1, 1, (5, 5, 3, 3)).astype(np.float32)
     return made
 
@@ -43,6 +44,25 @@ CHAIN = net(
 #: net, blobs kept besides its outputs, the types that are left
 NETS = {
     "the whole chain": (CHAIN, (), ["FusedConv"]),
+    "scale and shift of each channel": (
+        net(
+            op("Conv", "x w b", "c", **CONV),
+            op("AffineChannel", "c scale shift", "a"),
+            op("Relu", "a", "y"),
+            gives="y",
+        ),
+        (),
+        ["FusedConv"],
+    ),
+    "of channels in another order": (
+        net(
+            op("Conv", "x w b", "c", **CONV),
+            op("AffineChannel", "c f f", "y", order="NHWC"),
+            gives="y",
+        ),
+        (),
+        ["Conv", "AffineChannel"],
+    ),
     "a blob in the middle is looked at": (CHAIN, ("n",), ["FusedConv", "Sum", "Relu"]),
     "all blobs are": (CHAIN, None, ["Conv", "SpatialBN", "Sum", "Relu"]),
     "in place nothing is lost": (

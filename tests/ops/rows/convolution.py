@@ -466,7 +466,7 @@ TRANSPOSED_GRADIENT_ERRORS = [
 # ---------------------------------------------------------------- with what follows it
 
 
-def _followed(x, w, *rest, bias=0, norm=0, sum=0, relu=0, epsilon=1e-5, **args):
+def _followed(x, w, *rest, bias=0, norm=0, affine=0, sum=0, relu=0, epsilon=1e-5, **args):
     rest = [r.astype(np.float64) for r in rest]
     added = rest.pop() if sum else 0
     y = _conv(x.astype(np.float64), w.astype(np.float64), rest.pop(0) if bias else None, **args)
@@ -474,6 +474,9 @@ def _followed(x, w, *rest, bias=0, norm=0, sum=0, relu=0, epsilon=1e-5, **args):
     if norm:
         scale, shift, mean, var = (v.reshape(shape) for v in rest)
         y = (y - mean) / np.sqrt(var + epsilon) * scale + shift
+    elif affine:
+        scale, shift = (v.reshape(shape) for v in rest)
+        y = y * scale + shift
     y = y + added
     return (np.maximum(y, 0) if relu else y).astype(x.dtype)
 
@@ -499,12 +502,16 @@ def _followed_samples(rng):
                 dtype = "float64" if bias and relu and index < 2 else "float32"
                 x, w, b = _operands(rng, image, channels, filters, args, last, 2, dtype)
                 more = [b] if bias else []
-                if norm:
+                affine = norm and index % 3 == 1
+                if affine:
+                    more += [rng.uniform(0.5, 2, filters).astype(dtype) for _ in range(2)]
+                elif norm:
                     more += [rng.uniform(0.5, 2, filters).astype(dtype) for _ in range(4)]
                 if added:
                     y = _conv(x, w, **args, **order)
                     more.append(rng.uniform(-1, 1, y.shape).astype(dtype))
-                said = {"bias": bias, "norm": norm, "sum": added, "relu": relu}
+                said = {"bias": bias, "sum": added, "relu": relu}
+                said["affine" if affine else "norm"] = norm
                 chosen = {name: 1 for name, on in said.items() if on}
                 if norm and index % 2:
                     chosen["epsilon"] = 0.25

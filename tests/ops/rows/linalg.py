@@ -47,6 +47,19 @@ def _fc_transposed(x, w, b, **args):
     return (x2 @ w2 + b).reshape(*kept, len(b))
 
 
+def _fused_fc(x, w, b, transposed=0, relu=1, **args):
+    y = (_fc_transposed if transposed else _fc)(x, w, b, **args)
+    return np.maximum(y, 0) if relu else y
+
+
+def _fused_layers(rng):
+    for index, (x, w, outs, args) in enumerate([*_layers(False), *_layers(True)]):
+        said = {"transposed": 1} if index >= len(LAYERS) else {}
+        said |= {"relu": 0} if index % 4 == 3 else {}
+        dtype = "float64" if index % 5 == 4 else "float32"
+        yield Sample(_draw(rng, x, w, (outs,), dtype=dtype), {**args, **said})
+
+
 def _fc_gradient(x, w, dy, **args):
     x2, w2, _ = _matrices(x, w, **args)
     dy2 = dy.reshape(len(x2), len(w2))
@@ -266,6 +279,7 @@ CASES = [
         _forward_errors(W.T, r"\(2,N\)"),
         **TOLERANCE,
     ),
+    Case("FusedFC", _fused_fc, _fused_layers, _forward_errors(W, r"\(N,2\)"), **TOLERANCE),
     Case("FCGradient", _fc_gradient, _backward(False), _backward_errors(W), **TOLERANCE),
     Case(
         "FCTransposedGradient",
