@@ -41,22 +41,34 @@ from caffe2py.kernels.linalg import (
     pack_left,
     pack_right,
 )
-from caffe2py.kernels.panels import BLOCK, ROW, columns, counts, rows
+from caffe2py.kernels.panels import (
+    BLOCK,
+    ROW,
+    block_of,
+    columns,
+    counts,
+    phase_row,
+    rows,
+    split_phases,
+)
 from caffe2py.kernels.parallel import split
 from caffe2py.kernels.vector import VECTORS, lanes, lines, vector_lanes
-from caffe2py.kernels.window import Window
+from caffe2py.kernels.window import OUT, Window
 from caffe2py.kernels.winograd import Plan, choose, launch_winograd
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import DType
 
 #: Entries of `size` after images, groups, channels, filters and what results start from: whether
-#: something is added, and the range that is to be computed. That is of blocks of results, of images
-#: and groups, or of elements of filters.
-_ADDED, _FIRST, _END = 5, 6, 7
+#: something is added, whether rows of images are split into phases, and the range that is to be
+#: computed. That is of blocks of results, of images and groups, or of elements of filters.
+_ADDED, _PHASES, _FIRST, _END = 5, 6, 7, 8
 
 #: Nanoseconds that a multiply-add takes, within a factor of three.
 _NS = 0.02
+
+#: And a byte to be read, and written elsewhere.
+_COPY_NS = 0.1
 
 #: Channels last with groups of fewer channels than this make rows too short for vectors.
 _VECTOR = 16
@@ -65,18 +77,29 @@ _VECTOR = 16
 # ---------------------------------------------------------------- channels first
 
 
+@kernel()
+def _split_planes(x, y, rows, size_x, first, end):
+    """Planes `first` to `end` of x, of so many rows, with their even elements first."""
+    for p in range(first, end):
+        split_phases(x, p * rows * size_x, rows, size_x, y, p * rows * phase_row(size_x))
+
+
 @kernel("contract")
 def _correlate_columns(x, panels, bias, y, base, more, unfolded, table, size, low):
     groups, channels, filters, start = size[1], size[2], size[3], size[4]
     image, out, taps = counts(table)
     terms, across = channels * taps, up(filters, lines()) * lines()
+    most = block_of(table[OUT, 2])
+    blocks = up(out, most)
     for block in range(size[_FIRST], size[_END]):
-        n, j = block // up(out, BLOCK), block % up(out, BLOCK) * BLOCK
-        g, width = n % groups, min(BLOCK, out - j)
+        n, j = block // blocks, block % blocks * most
+        g, width = n % groups, min(most, out - j)
         strip, at = strip_width(width, lanes(y)), n * filters * out + j
         for k in range(0, terms, DEEP):
             deep = min(DEEP, terms - k)
-            columns(x, n * channels * image, table, k, deep, j, width, unfolded, False)
+            columns(
+                x, n * channels * image, table, k, deep, j, width, unfolded, False, size[_PHASES]
+            )  # fmt: skip
             biased = k == 0 and start == PER_ROW
             added, added_at, walk, step = base, 0, 0, 0
             if k > 0:
@@ -105,7 +128,7 @@ def _filter_columns(x, dy, bias, dw, base, tile, unfolded, table, size, low):
             width = min(BLOCK, out - j)
             for k in range(0, terms, DEEP):
                 deep = min(DEEP, terms - k)
-                columns(x, n * channels * image, table, k, deep, j, width, unfolded, False)
+                columns(x, n * channels * image, table, k, deep, j, width, unfolded, False, 0)
                 inner_block(
                     dy, n * filters * out + j, out, unfolded, 0, ROW,
                     dw, g * filters * terms + k, terms, filters, deep, width, tile,
@@ -137,7 +160,7 @@ def _image_columns(dy, panels, bias, dx, base, scratch, unfolded, table, size, l
                         unfolded if f > 0 else base, 0, 1 if f > 0 else 0, ROW if f > 0 else 0,
                         base, 0, 0, low, tall, deep, width,
                     )  # fmt: skip
-                columns(dx, at, table, k, tall, j, width, unfolded, True)
+                columns(dx, at, table, k, tall, j, width, unfolded, True, 0)
 
 
 @kernel()
@@ -387,10 +410,27 @@ class Correlation:
                 call, _correlate_rows, (x, packed), bias, y, blocks, DEEP, low=low
             )
         packed, before = pack_left(call, filters, steady=steady)
-        blocks = self.images * self.groups * up(self._positions(), BLOCK)
+        most = block_of(y.shape[-1]) if y.size else 1
+        blocks = self.images * self.groups * up(self._positions(), most)
+        phases = self.window.stride[-1] == 2
+        if phases:
+            x, more = self._split(call, x)
+            before += more
         return before + self._launch(
-            call, _correlate_columns, (x, packed), bias, y, blocks, low=low, added=added
-        )
+            call, _correlate_columns, (x, packed), bias, y, blocks, low=low, added=added,
+            phases=phases,
+        )  # fmt: skip
+
+    def _split(self, call: Call, x: Array) -> tuple[Array, list[Launch]]:
+        """Images with the even elements of their rows first, and what makes them so."""
+        wide = self.image[-1]
+        planes, rows = len(x) * x.shape[1], math.prod(self.image[:-1])
+        split_x = call.scratch((planes * rows * phase_row(wide),), x.dtype, brief=True)
+
+        def part(first: int, end: int) -> Launch:
+            return _split_planes(x.reshape(-1), split_x, rows, wide, first, end)
+
+        return split_x, split(planes, x.nbytes * _COPY_NS, part)
 
     def launch_filter_gradient(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
         """The gradient of the filters, given images and the results' gradient."""
@@ -480,11 +520,13 @@ class Correlation:
         multiple: int = 1,
         low: float = -np.inf,
         added: Array | None = None,
+        phases: bool = False,
     ) -> list[Launch]:
         """A kernel for ranges of `count` things; `tall`: rows of the panels that it makes."""
         base = nothing(call, result.dtype)
         start = ZERO if bias is None else PER_COLUMN if self.last else PER_ROW
-        size = [self.images, self.groups, self.channels, self.filters, start, added is not None]
+        sizes = [self.images, self.groups, self.channels, self.filters]
+        size = [*sizes, start, added is not None, phases]
         flat = [a.reshape(-1) for a in (*operands, base if bias is None else bias, result)]
         table = self.window.table(self.image)
         limit = result.dtype.type(low)

@@ -18,7 +18,7 @@ _I64 = ir.IntType(64)
 
 def _unfold(step: int) -> Any:
     @intrinsic
-    def unfold(typing, x, at, high, wide, top, down, left, y, to, pitch, rows, columns):
+    def unfold(typing, x, at, row, high, wide, top, down, left, y, to, pitch, rows, columns):
         whole = numba.types.int64
 
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -28,10 +28,11 @@ def _unfold(step: int) -> Any:
                     data_address(context, builder, signature.args[index], args[index]),
                     lanes.step(args[index + 1]),
                 )
-                for index in (0, 7)
+                for index in (0, 8)
             )
-            high, wide, top, down, left = args[2:7]
-            pitch, rows, columns = args[9:]
+            x_pitch = lanes.step(args[2])
+            high, wide, top, down, left = args[3:8]
+            pitch, rows, columns = args[10:]
 
             j, j_head, j_body, j_after = count_loop(builder, "strip")
             builder.cbranch(builder.icmp_signed("<", j, columns), j_body, j_after)
@@ -43,8 +44,8 @@ def _unfold(step: int) -> Any:
             i, i_head, i_body, i_after = count_loop(builder, "row")
             builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)
             builder.position_at_end(i_body)
-            row = builder.add(top, builder.mul(i, down))
-            (value,) = strip.taps(1, plane, row, high, lanes.step(wide))
+            line = builder.add(top, builder.mul(i, down))
+            (value,) = strip.taps(1, plane, line, high, x_pitch)
             lanes.store(value, builder.add(place, lanes.step(builder.mul(i, pitch))), mask)
             i.add_incoming(builder.add(i, _I64(1)), builder.block)
             builder.branch(i_head)
@@ -54,7 +55,7 @@ def _unfold(step: int) -> Any:
             builder.position_at_end(j_after)
             return context.get_dummy_value()
 
-        return numba.types.void(x, *[whole] * 6, y, *[whole] * 4), emit
+        return numba.types.void(x, *[whole] * 7, y, *[whole] * 4), emit
 
     return unfold
 

@@ -55,13 +55,40 @@ def _exchange(x, at, step, target, before, count, fold):
         target[i] = 0
 
 
-def _columns_of_element(x, base, table, from_z, from_y, from_x, start, width, panel, to):
+def block_of(out_x):
+    """Positions of a block: whole lines of them, if a line is short enough."""
+    return BLOCK if out_x > BLOCK else BLOCK // out_x * out_x
+
+
+def phase_row(size_x):
+    """Elements of a row whose even elements come first, then the odd ones."""
+    return 2 * up(size_x, 2)
+
+
+def split_phases(x, at, rows, size_x, y, to):
+    """Rows of x with their even elements first: then windows two apart read what lies together."""
+    pitch = phase_row(size_x)
+    for phase in range(2):
+        count = up(size_x - phase, 2)
+        place = to + phase * (pitch // 2)
+        unfold2(x, at, size_x, rows, size_x, 0, 1, phase, y, place, pitch, rows, count)
+
+
+def _columns_of_element(
+    x, plane, table, from_z, from_y, from_x, start, width, panel, to, phases
+):  # fmt: skip
     """panel[to + j] = the element of the window at position start + j, lines of positions at once.
 
-    `from_z`, `from_y` and `from_x` say where it is in the window at position 0.
+    `from_z`, `from_y` and `from_x` say where it is in the window at position 0, `plane` how many
+    elements of x lie before its channel.
     """
     size_z, size_y, size_x = table[IMAGE]
     out_x, out_y, step = table[OUT, 2], table[OUT, 1], table[STRIDE, 2]
+    row, wide, skip = size_x, size_x, 0
+    if phases:
+        phase = from_x % 2
+        row, wide, step = phase_row(size_x), up(size_x - phase, 2), 1
+        plane, from_x, skip = plane // size_x * row, (from_x - phase) // 2, phase * (row // 2)
     line, left = start // out_x, start % out_x
     j = 0
     while j < width:
@@ -71,24 +98,23 @@ def _columns_of_element(x, base, table, from_z, from_y, from_x, start, width, pa
             lines, across = 1, min(out_x - left, width - j)
         high = size_y if 0 <= z < size_z else 0
         top, first = out_line * table[STRIDE, 1] + from_y, from_x + left * step
-        at = base + z * size_y * size_x
+        at, down = plane + z * size_y * row + skip, table[STRIDE, 1]
         if step == 1:
             unfold1(
-                x, at, high, size_x, top, table[STRIDE, 1], first, panel, to + j, out_x, lines,
-                across,
+                x, at, row, high, wide, top, down, first, panel, to + j, out_x, lines, across
             )  # fmt: skip
         else:
             unfold2(
-                x, at, high, size_x, top, table[STRIDE, 1], first, panel, to + j, out_x, lines,
-                across,
+                x, at, row, high, wide, top, down, first, panel, to + j, out_x, lines, across
             )  # fmt: skip
         j, line, left = j + lines * across, line + lines, 0
 
 
-def columns(x, at, table, first, deep, start, width, panel, fold):
+def columns(x, at, table, first, deep, start, width, panel, fold, phases):
     """panel[k, j] = element `first + k` of the window at position `start + j`; 0 in the padding.
 
-    With `fold`, x += panel instead.
+    With `fold`, x += panel instead. `phases`: rows of x have gone through `split_phases`; `at`
+    counts as if they had not.
     """
     size_z, size_y, size_x = table[IMAGE]
     taps_x, taps_y = table[KERNEL, 2], table[KERNEL, 1]
@@ -105,7 +131,7 @@ def columns(x, at, table, first, deep, start, width, panel, fold):
         base = at + (first + k) // taps * (size_z * size_y * size_x)
         if quick:
             _columns_of_element(
-                x, base, table, from_z, from_y, from_x, start, width, panel, k * ROW
+                x, base, table, from_z, from_y, from_x, start, width, panel, k * ROW, phases
             )  # fmt: skip
             continue
         # positions along x at which the element is inside of the image

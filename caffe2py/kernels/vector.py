@@ -45,9 +45,9 @@ _UNFOLD = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_unfold.py")
 #: on, high x wide, and 0 around it.
 nine1, nine2 = Intrinsic("nine1", _DEPTHWISE), Intrinsic("nine2", _DEPTHWISE)
 
-#: unfold(x, at, high, wide, top, down, left, y, to, pitch, rows, columns): elements 1 or 2 apart.
-#: y[to + i * pitch + j] = plane[top + i * down, left + j * step], i < rows, j < columns, where
-#: plane is x from `at` on, high x wide, and 0 around it.
+#: unfold(x, at, row, high, wide, top, down, left, y, to, pitch, rows, columns): elements 1 or 2
+#: apart. y[to + i * pitch + j] = plane[top + i * down, left + j * step], i < rows, j < columns,
+#: where plane is x from `at` on, high x wide with its rows `row` apart, and 0 around it.
 unfold1, unfold2 = Intrinsic("unfold1", _UNFOLD), Intrinsic("unfold2", _UNFOLD)
 
 #: turn(x, at, across, y, to, width, blocks): a matrix on its side, n rows and n * blocks columns of
