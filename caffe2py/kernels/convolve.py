@@ -70,6 +70,13 @@ _NS = 0.02
 #: And a byte to be read, and written elsewhere.
 _COPY_NS = 0.1
 
+#: Elements of filters whose gradients are summed together, along positions.
+SPAN = 48
+
+#: With fewer channels or filters and so many positions, sums go along positions as they lie.
+_SOME = 32
+_LONG = 256
+
 #: Channels last with groups of fewer channels than this make rows too short for vectors.
 _VECTOR = 16
 
@@ -116,22 +123,22 @@ def _correlate_columns(x, panels, bias, y, base, more, unfolded, table, size, lo
 
 @kernel("contract", "reassoc")
 def _filter_columns(x, dy, bias, dw, base, tile, unfolded, table, size, low):
+    """For groups of filters, and spans of their elements."""
     images, groups, channels, filters = size[0], size[1], size[2], size[3]
     image, out, taps = counts(table)
-    terms, first, some = channels * taps, size[_FIRST], size[_END] - size[_FIRST]
-    here = filters * terms
-    begin(dw, first * here, here, some, here, ZERO, bias, 0, 0)
-    for which in range(images * some):
-        g = first + which % some
-        n = which // some * groups + g
-        for j in range(0, out, BLOCK):
-            width = min(BLOCK, out - j)
-            for k in range(0, terms, DEEP):
-                deep = min(DEEP, terms - k)
+    terms = channels * taps
+    spans = up(terms, SPAN)
+    for which in range(size[_FIRST], size[_END]):
+        g, k = which // spans, which % spans * SPAN
+        deep, to = min(SPAN, terms - k), g * filters * terms + k
+        begin(dw, to, terms, filters, deep, ZERO, bias, 0, 0)
+        for n in range(g, images * groups, groups):
+            for j in range(0, out, BLOCK):
+                width = min(BLOCK, out - j)
                 columns(x, n * channels * image, table, k, deep, j, width, unfolded, False, 0)
                 inner_block(
-                    dy, n * filters * out + j, out, unfolded, 0, ROW,
-                    dw, g * filters * terms + k, terms, filters, deep, width, tile,
+                    dy, n * filters * out + j, out, unfolded, 0, ROW, dw, to, terms,
+                    filters, deep, width, tile,
                 )  # fmt: skip
 
 
@@ -450,8 +457,10 @@ class Correlation:
             return self._launch(
                 call, _filter_rows, (x, dy), None, dw, self._terms(), self.filters, multiple=width
             )
-        if self.groups > 1:  # few channels side by side: rows too short for vectors
-            return self._launch(call, _filter_columns, (x, dy), None, dw, self.groups)
+        few = min(self.filters, self.channels) < _SOME and self._positions() >= _LONG
+        if few or self.groups > 1:  # few channels side by side: rows too short for vectors
+            count = self.groups * up(self._terms(), SPAN)
+            return self._launch(call, _filter_columns, (x, dy), None, dw, count)
         return self._with_channels_last(call, x, dy, dw)
 
     def _with_channels_last(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
