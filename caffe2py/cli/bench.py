@@ -19,6 +19,7 @@ from caffe2py.errors import FileError
 from caffe2py.executor.benchmark import time_operators, time_runs
 from caffe2py.executor.ceilings import Ceilings, measure_ceilings
 from caffe2py.predictor.timing import OperatorTime, by_type, operator_times, percentiles
+from caffe2py.registry.threads import thread_count
 from caffe2py.tensor.serialize import serialize_blob
 
 #: A sample shorter than this is mostly the clock: then several runs make one sample.
@@ -44,7 +45,7 @@ def bench(net: str | None, net_option: str | None, init: str | None, **options: 
     names = [name for name in (options["outputs"] or "").split(",") if name]
     if options["output_folder"] and not names:
         names = ["*"]
-    with measured.using_threads(options["threads"]):
+    with common.using_threads(options["threads"]):
         ready = measured.get_ready(
             measured.chosen_net(net, net_option), init, options, [n for n in names if n != "*"]
         )
@@ -98,7 +99,7 @@ def _individual(
     net = ready.require_net()
     time_operators(net, 1)
     records = time_operators(net, options["iterations"])
-    return operator_times(records), measure_ceilings(options["threads"] or 1)
+    return operator_times(records), measure_ceilings(options["threads"] or thread_count())
 
 
 def _peak_memory() -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
+
+from caffe2py.registry.threads import set_thread_count, thread_count
 
 __all__ = [
     "as_json",
@@ -22,6 +25,8 @@ __all__ = [
     "plain",
     "print_json",
     "table",
+    "threads_option",
+    "using_threads",
 ]
 
 log = logging.getLogger("caffe2py.cli")
@@ -175,3 +180,31 @@ def as_json(value: Any) -> Any:
 def print_json(value: Any) -> None:
     """Write JSON on stdout."""
     click.echo(json.dumps(as_json(value), indent=2))
+
+
+# ---------------------------------------------------------------- threads
+
+#: The option --threads.
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Use so many threads.  [CAFFE2PY_THREADS, or all processors]",
+)
+
+
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """Let kernels and NumPy's BLAS use so many threads; None leaves them as they are."""
+    if count is None:
+        yield
+        return
+    import threadpoolctl
+
+    before = thread_count()
+    set_thread_count(count)
+    try:
+        with threadpoolctl.threadpool_limits(count):
+            yield
+    finally:
+        set_thread_count(before)

@@ -18,6 +18,7 @@ import click
 from caffe2py import __version__
 from caffe2py.cli import common
 from caffe2py.cli.common import bytes_text
+from caffe2py.registry.threads import available, quota, thread_count
 
 #: Features of processors that decide which code is generated, of all that LLVM lists.
 _FEATURES = (
@@ -95,22 +96,13 @@ def _processor() -> dict[str, str]:
 
 
 def _cores() -> dict[str, Any]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    quota = _quota()
+    limit = quota()
     return {
         "present": os.cpu_count(),
-        "usable": usable,
-        "quota": "none" if quota is None else f"{quota:g}",
+        "quota": "none" if limit is None else f"{limit:g}",
+        "usable": available(),
+        "threads": thread_count(),
     }
-
-
-def _quota() -> float | None:
-    """Cores that the control group grants, None without a limit."""
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else int(limit) / int(period)
 
 
 def _memory() -> str:

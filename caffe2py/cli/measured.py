@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
 
+from caffe2py.cli import common
 from caffe2py.cli.given import given_inputs
 from caffe2py.errors import UsageError
 from caffe2py.executor.net import CreatedNet
@@ -49,13 +47,6 @@ class Historical(click.Command):
         return super().parse_args(ctx, made)
 
 
-def threads_option(function: F) -> F:
-    """The option --threads."""
-    return click.option("--threads", type=_COUNT, metavar="N", help="Use so many threads.")(
-        function
-    )
-
-
 def timing_options(function: F) -> F:
     """The net, its inputs, and how long to run it; NET may also be said with --net."""
     options = (
@@ -88,36 +79,13 @@ def timing_options(function: F) -> F:
         ),
         click.option("--warmup", type=click.IntRange(min=0), default=3, help="Runs before. [3]"),
         click.option("--iter", "iterations", type=_COUNT, default=20, help="Runs, timed.  [20]"),
-        threads_option,
+        common.threads_option,
         click.option("--device", help="cpu or cuda:N; overrides the devices in the net."),
         click.option("--no-optimize", is_flag=True, help="Run every operator as the net has it."),
     )
     for option in reversed(options):
         function = option(function)
     return function
-
-
-# ---------------------------------------------------------------- threads
-
-
-@contextmanager
-def using_threads(count: int | None) -> Iterator[None]:
-    """Let kernels and NumPy's BLAS use so many threads; None leaves them as they are."""
-    if count is None:
-        yield
-        return
-    import threadpoolctl
-
-    _set_threads(count)
-    with threadpoolctl.threadpool_limits(count):
-        yield
-
-
-def _set_threads(count: int) -> None:
-    """Tell the executor, if it has threads."""
-    name = "caffe2py.executor.threads"
-    if importlib.util.find_spec(name) is not None:
-        importlib.import_module(name).set_threads(count)
 
 
 # ---------------------------------------------------------------- a net ready to be timed

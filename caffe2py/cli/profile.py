@@ -12,6 +12,7 @@ from caffe2py.executor.benchmark import time_operators
 from caffe2py.executor.ceilings import measure_ceilings
 from caffe2py.predictor.timing import by_type, operator_times
 from caffe2py.predictor.trace import resident_bytes, trace_events, write_trace
+from caffe2py.registry.threads import thread_count
 
 
 @common.command("profile", measured.Historical)
@@ -24,7 +25,7 @@ def profile(net: str | None, net_option: str | None, init: str | None, **options
     The trace is Chrome's format: ui.perfetto.dev and chrome://tracing show it. GFLOP/s and GB/s
     are as `caffe2py bench --run-individual` counts them.
     """
-    with measured.using_threads(options["threads"]):
+    with common.using_threads(options["threads"]):
         ready = measured.get_ready(measured.chosen_net(net, net_option), init, options)
         bound = ready.require_net()
         bound.run(options["warmup"])
@@ -33,7 +34,7 @@ def profile(net: str | None, net_option: str | None, init: str | None, **options
         records = time_operators(
             bound, options["iterations"], lambda: resident.append(resident_bytes())
         )
-        ceilings = measure_ceilings(options["threads"] or 1)
+        ceilings = measure_ceilings(options["threads"] or thread_count())
     if options["trace"]:
         name = ready.session.model.name
         write_trace(options["trace"], trace_events(name, records, resident))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,7 @@ _COUNT = click.IntRange(min=0)
 )
 @click.option("--iter", "iterations", type=click.IntRange(min=1), help="Run so often, and time it.")
 @click.option("--warmup", type=_COUNT, default=1, help="Runs before that, not timed.  [1]")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Limit for NumPy; kernels use one thread so far.",
-)
+@common.threads_option
 @click.option("--device", help="cpu or cuda:N; overrides the devices in the net.")
 @click.option("--no-optimize", is_flag=True, help="Run every operator as the net has it.")
 @click.option("--labels", metavar="FILE", help="Names of classes, one a line.")
@@ -62,7 +57,7 @@ def run(net: str, init: str | None, inputs: tuple[str, ...], **options: Any) -> 
     expected = read_arrays(options["expect"]) if options["expect"] else None
     device = Device.parse(options["device"]) if options["device"] else None
     model = load_model(net, init, apart=True)
-    with _threads(options["threads"]):
+    with common.using_threads(options["threads"]):
         optimize = not options["no_optimize"]
         session = Session(model, device, keep=options["outputs"], optimize=optimize)
         _feed(session, inputs, image)
@@ -91,18 +86,6 @@ def _read_labels(path: str | None) -> list[str]:
         return Path(path).read_text("utf-8-sig", errors="replace").splitlines()
     except OSError as error:
         raise FileError(f"cannot be read: {error.strerror}", where=path) from None
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let NumPy's BLAS use so many threads."""
-    if count is None:
-        yield
-        return
-    import threadpoolctl
-
-    with threadpoolctl.threadpool_limits(count):
-        yield
 
 
 def _feed(session: Session, inputs: tuple[str, ...], image: ImageOptions) -> None:

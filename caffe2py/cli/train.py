@@ -28,6 +28,7 @@ _SEED = click.IntRange(0, 2**32 - 1)
 def _length(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how long, and what is looked at on the way."""
     for option in (
+        common.threads_option,
         click.option("--check-finite", is_flag=True, help="Stop at the first NaN, and say whose."),
         click.option("--keep", type=_COUNT, help="So many checkpoints are kept.  [3]"),
         click.option("--test-every", type=_COUNT, metavar="N", help="Test so often.  [epoch]"),
@@ -73,15 +74,18 @@ def train(init_net: str, train_net: str, test: str | None, save: str | None, **o
         log=_absolute(options["log_file"]),
     )
     folder = Path(save) if save else None
-    with begin(
-        init_net,
-        train_net,
-        test,
-        settings,
-        folder=folder,
-        predict=options["predict"],
-        check_finite=options["check_finite"],
-    ) as run:
+    with (
+        common.using_threads(options["threads"]),
+        begin(
+            init_net,
+            train_net,
+            test,
+            settings,
+            folder=folder,
+            predict=options["predict"],
+            check_finite=options["check_finite"],
+        ) as run,
+    ):
         return _train(run, options["json_"])
 
 
@@ -95,7 +99,11 @@ def resume(folder: str, **options: Any) -> int:
     The options change the run from now on; --iterations or --epochs beyond its end make it longer.
     """
     changes = _changes(options)
-    with go_on(Path(folder), changes, check_finite=options["check_finite"]) as (run, wrong):
+    check = options["check_finite"]
+    with (
+        common.using_threads(options["threads"]),
+        go_on(Path(folder), changes, check_finite=check) as (run, wrong),
+    ):
         for text in wrong:
             log.warning("%s; an older checkpoint is taken", text)
         return _train(run, options["json_"])

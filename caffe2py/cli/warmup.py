@@ -38,7 +38,7 @@ class _Warmed:
 @click.argument("nets", metavar="[NET]...", nargs=-1)
 @click.option("--init", "--init-net", "init", metavar="FILE", help="The init net of the only NET.")
 @common.input_option
-@measured.threads_option
+@common.threads_option
 @common.json_option
 def warmup(
     nets: tuple[str, ...], init: str | None, inputs: tuple[str, ...], **options: Any
@@ -52,7 +52,7 @@ def warmup(
     if len(nets) != 1 and (init or inputs):
         raise UsageError("--init and --input are for one NET")
     start = time.perf_counter()
-    with measured.using_threads(options["threads"]):
+    with common.using_threads(options["threads"]):
         given = _named(nets, init, inputs) if nets else _shipped()
         warmed = [_warm(*one) for one in given]
     seconds = time.perf_counter() - start

@@ -24,6 +24,7 @@ from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, TensorProto
 from caffe2py.registry.infer_net import Walk
 from caffe2py.registry.lazy import load_lazy
 from caffe2py.registry.operator import registered
+from caffe2py.registry.threads import set_thread_count
 from caffe2py.tensor.device import Device
 from caffe2py.tensor.serialize import (
     blob_from_proto,
@@ -121,13 +122,17 @@ def GlobalInit(args: Iterable[str | bytes]) -> bool:
     """Accept Caffe2's command line flags and remember them; returns True.
 
     `--caffe2_operator_throw_if_fp_exceptions=1` makes nets raise after an operator that divided by
-    zero or computed what is not defined, and `..._fp_overflow_exceptions=1` after an overflow. All
-    others change nothing.
+    zero or computed what is not defined, and `..._fp_overflow_exceptions=1` after an overflow.
+    `--caffe2_omp_num_threads=N` lets nets use N threads. All others change nothing.
     """
     if isinstance(args, str | bytes):
         raise UsageError(f"GlobalInit takes a list of arguments, found {args!r:.80}")
     _global_init_args[:] = [blob_name(arg) for arg in args][1:]
     floating.watch(_global_init_args)
+    for flag in _global_init_args:
+        name, _, value = flag.lstrip("-").partition("=")
+        if name == "caffe2_omp_num_threads" and value != "0":
+            set_thread_count(value)
     return True
 
 

@@ -24,7 +24,7 @@ def thread_count() -> int:
     return _count
 
 
-def set_thread_count(count: int) -> None:
+def set_thread_count(count: int | str) -> None:
     """Use so many threads from the next run on; UsageError unless it is a positive number."""
     global _count
     _count = _checked(count, "the number of threads")
@@ -34,11 +34,11 @@ def available() -> int:
     """The processors that this process may use: by its affinity, and by its group's quota."""
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _quota()
-    return max(1, min(count, _MOST, count if quota is None else int(quota)))
+    limit = quota()
+    return max(1, min(count, _MOST, count if limit is None else int(limit)))
 
 
-def _quota() -> float | None:
+def quota() -> float | None:
     """Processors' worth of time that the control group allows; None where it sets no limit."""
     try:
         if _QUOTA.exists():

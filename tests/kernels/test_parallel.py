@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from caffe2py.errors import KernelError, UsageError
+from caffe2py.executor import session
 from caffe2py.kernels import parallel
 from caffe2py.kernels.convolve import Correlation
 from caffe2py.kernels.elementwise import launch_map
@@ -212,6 +213,14 @@ def test_a_child_makes_its_own_threads(monkeypatch):
     _, status = os.waitpid(child, 0)
     assert status == 0
     assert table.run() == 0
+
+
+def test_a_flag_of_caffe2_decides(monkeypatch):
+    monkeypatch.setattr(threads, "_count", 1)
+    session.GlobalInit(["program", "--caffe2_omp_num_threads=3"])
+    assert threads.thread_count() == 3
+    session.GlobalInit(["program", "--caffe2_omp_num_threads=0"])
+    assert threads.thread_count() == 3
 
 
 @pytest.mark.parametrize("count", [0, -1, "many", None, 10**6])
