@@ -14,6 +14,7 @@ import numpy as np
 from caffe2py.errors import NetError
 from caffe2py.executor import floating
 from caffe2py.executor.bind import Blobs, BoundOperator, Origin
+from caffe2py.executor.branches import Owner, Row, part_branches
 from caffe2py.executor.chains import join_maps
 from caffe2py.executor.memory import (
     ALL_LOOKED_AT,
@@ -64,52 +65,17 @@ class SimpleRunner:
         return 1
 
 
-class TableRunner:
-    """Segments of launches in one machine-code loop each, and dynamic operators in between."""
-
-    def __init__(
-        self,
-        operators: Sequence[BoundOperator],
-        tell: Callable[[], None] = lambda: None,
-        blobs: Lifetimes = ALL_LOOKED_AT,
-    ) -> None:
-        """`tell` is called before operators that may run other nets."""
-        self.steps: list[_Segment | BoundOperator] = []
-        self._tell = tell
-        self._blobs = blobs
-        pending: list[BoundOperator] = []
-        for operator in operators:
-            if operator.dynamic:
-                self._close(pending)
-                pending = []
-                self.steps.append(operator)
-            else:
-                pending.append(operator)
-        self._close(pending)
-
-    def _close(self, pending: list[BoundOperator]) -> None:
-        if pending:
-            self.steps.append(_Segment(pending, self._blobs))
-
-    def run(self, times: int = 1) -> int:
-        """Run all operators once, or several times if they are one table."""
-        if len(self.steps) == 1 and isinstance(self.steps[0], _Segment):
-            return self.steps[0].run(times)
-        for step in self.steps:
-            if isinstance(step, BoundOperator):
-                self._tell()
-            step.run()
-        return 1
-
-
 class _Segment:
     """Operators whose launches are known before they run, as rows of one table."""
+
+    #: Whether branches may run at the same time.
+    _branched = False
 
     def __init__(self, operators: Sequence[BoundOperator], blobs: Lifetimes) -> None:
         self.operators = operators
         self._storage = SharedStorage(operators, blobs)
         self._table: Any = None
-        self._owners: list[BoundOperator] = []
+        self._owners: list[Owner] = []
         self._planned: tuple[tuple[Blob, int], ...] | None = None
         self._seen = -1
         self._threads = 0
@@ -188,7 +154,9 @@ class _Segment:
 
     def _tabulate(self, operators: Sequence[BoundOperator]) -> None:
         pairs = [(operator, launch) for operator in operators for launch in operator.launches]
-        rows = join_maps(pairs, self._unseen())
+        joined = join_maps(pairs, self._unseen())
+        branched = self._branched and self._threads > 1
+        rows: Sequence[Row] = part_branches(joined) if branched else joined
         self._owners = [operator for operator, _ in rows]
         self._table = service("table")([launch for _, launch in rows])
         self._repeats = not any(launch.python for _, launch in rows)
@@ -204,17 +172,69 @@ class _Segment:
         ]
 
 
-#: Net types of Caffe2. All give the same result; those with threads are run in order as well.
+class TableRunner:
+    """Segments of launches in one machine-code loop each, and dynamic operators in between."""
+
+    _segment = _Segment
+
+    def __init__(
+        self,
+        operators: Sequence[BoundOperator],
+        tell: Callable[[], None] = lambda: None,
+        blobs: Lifetimes = ALL_LOOKED_AT,
+    ) -> None:
+        """`tell` is called before operators that may run other nets."""
+        self.steps: list[_Segment | BoundOperator] = []
+        self._tell = tell
+        self._blobs = blobs
+        pending: list[BoundOperator] = []
+        for operator in operators:
+            if operator.dynamic:
+                self._close(pending)
+                pending = []
+                self.steps.append(operator)
+            else:
+                pending.append(operator)
+        self._close(pending)
+
+    def _close(self, pending: list[BoundOperator]) -> None:
+        if pending:
+            self.steps.append(self._segment(pending, self._blobs))
+
+    def run(self, times: int = 1) -> int:
+        """Run all operators once, or several times if they are one table."""
+        if len(self.steps) == 1 and isinstance(self.steps[0], _Segment):
+            return self.steps[0].run(times)
+        for step in self.steps:
+            if isinstance(step, BoundOperator):
+                self._tell()
+            step.run()
+        return 1
+
+
+class _BranchedSegment(_Segment):
+    """A segment whose branches run at the same time where there are several threads."""
+
+    _branched = True
+
+
+class DagRunner(TableRunner):
+    """As TableRunner, with branches that do not touch each other at the same time."""
+
+    _segment = _BranchedSegment
+
+
+#: Net types of Caffe2. All give the same result.
 RUNNERS: dict[str, type[SimpleRunner | TableRunner]] = {
     "": TableRunner,
     "simple": TableRunner,
-    "dag": TableRunner,
-    "prof_dag": TableRunner,
-    "async_dag": TableRunner,
+    "dag": DagRunner,
+    "prof_dag": DagRunner,
+    "async_dag": DagRunner,
     "async_simple": TableRunner,
-    "async_scheduling": TableRunner,
-    "async_polling": TableRunner,
-    "parallel": TableRunner,
+    "async_scheduling": DagRunner,
+    "async_polling": DagRunner,
+    "parallel": DagRunner,
     "rnn": TableRunner,
     "singlethread_async": TableRunner,
     "reference": SimpleRunner,

@@ -20,3 +20,6 @@ atomic_exchange = Intrinsic("atomic_exchange", _FILES)
 
 #: pause(): let the processor know that a loop waits for another thread.
 pause = Intrinsic("pause", _FILES)
+
+#: give_way(): let another thread run that waits for this processor.
+give_way = Intrinsic("give_way", _FILES)

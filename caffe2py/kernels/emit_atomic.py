@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
 from llvmlite import ir
+from numba.core.cgutils import get_or_insert_function
 from numba.extending import intrinsic
 
 from caffe2py.kernels.emit import data_address
@@ -76,10 +78,22 @@ def _pause(typing):
     return numba.types.void(), emit
 
 
+@intrinsic
+def _give_way(typing):
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if os.name == "posix":
+            kind = ir.FunctionType(_I32, [])
+            builder.call(get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return numba.types.void(), emit
+
+
 EMITTED: dict[str, Callable[[], Any]] = {
     "atomic_load": lambda: _load,
     "atomic_store": lambda: _store,
     "atomic_add": lambda: _add,
     "atomic_exchange": lambda: _exchange,
     "pause": lambda: _pause,
+    "give_way": lambda: _give_way,
 }

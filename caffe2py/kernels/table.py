@@ -79,6 +79,10 @@ class Table:
         self._groups = np.array(groups, np.int64) if any(n > 1 for n in groups) else None
         self._shared: Any = None
 
+    def as_launch(self, *, beside: bool) -> Launch:
+        """The rows, in order, as one row of another table."""
+        return Launch(self._launch.address, self._launch.block, (self,), beside=beside)
+
     def run(self, times: int = 1) -> int:
         """0, or the status of the launch that failed (its number is then `stopped`)."""
         self._times[0] = times

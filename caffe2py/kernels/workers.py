@@ -6,12 +6,13 @@ thread that comes late can never take a part of a group that is over. The publis
 parts too and goes on when all are done; parts may be done by any thread, in any order, and as parts
 are cut by shapes alone, results do not depend on how many threads there are.
 
-Between groups the helpers wait without sleeping, which costs a processor but answers in a fraction
-of a microsecond; a while after a run they go to sleep.
+Between groups the helpers wait without sleeping, which answers in a fraction of a microsecond; who
+waits gives way to others that need the processor. A while after a run the helpers go to sleep.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from typing import Any
@@ -23,6 +24,7 @@ from caffe2py.kernels.atomic import (
     atomic_exchange,
     atomic_load,
     atomic_store,
+    give_way,
     pause,
 )
 from caffe2py.kernels.jit import callable_at, kernel
@@ -34,15 +36,24 @@ MOST_PARTS = 64
 
 #: Places in the array that all threads share; those that change often have cache lines of their
 #: own. _PARTS begins a list of (function, block, status).
-_WORD, _DONE, _AWAKE, _RUNNING, _PARTS = 0, 8, 16, 24, 32
+_WORD, _DONE, _RUNNING, _PARTS = 0, 8, 16, 24
+
+#: What _RUNNING says: nobody needs help now, somebody does, or never again.
+_NOT_NOW, _NOW, _NEVER = range(3)
 
 #: The word: number of the group, number of parts (8 bits), next part (8 bits).
 _PART_BITS = 8
 _PART_MASK = (1 << _PART_BITS) - 1
 _GROUP_SHIFT = 2 * _PART_BITS
 
+#: One turn of waiting in so many lets another thread have the processor.
+_TURNS = 64
+
 #: How often a helper looks for work in vain, some 20 ns each time, before it goes to sleep.
 _PATIENCE = 20_000
+
+#: Seconds that a run which goes on when the process ends has to come to its own end.
+_LAST_RUN = 5
 
 
 def publish(shared, functions, blocks, first, count):
@@ -71,10 +82,20 @@ def take_parts(shared):
             atomic_add(shared, _DONE, 1)
 
 
+def wait(turn):
+    """One turn of waiting: short, and now and then long enough for whoever needs the processor."""
+    if turn % _TURNS == _TURNS - 1:
+        give_way()
+    else:
+        pause()
+
+
 def finish(shared, count):
     """Wait until all parts are done; the first that failed, or -1."""
+    turn = 0
     while atomic_load(shared, _DONE) < count:
-        pause()
+        wait(turn)
+        turn += 1
     for k in range(count):
         if atomic_load(shared, _PARTS + 3 * k + 2) != 0:
             return k
@@ -89,16 +110,15 @@ def status_of(shared, part):
 @kernel()
 def _help(shared: Any, patience: int) -> None:
     """What a helper does from waking up until it has waited long enough."""
-    atomic_add(shared, _AWAKE, 1)
-    idle = 0
-    while idle < patience:
+    idle = turn = 0
+    while idle < patience and atomic_load(shared, _RUNNING) != _NEVER:
         if take_parts(shared):
-            idle = 0
+            idle = turn = 0
             continue
-        pause()
-        if atomic_load(shared, _RUNNING) == 0:
+        wait(turn)
+        turn += 1
+        if atomic_load(shared, _RUNNING) == _NOT_NOW:
             idle += 1
-    atomic_add(shared, _AWAKE, -1)
 
 
 class _Helper(threading.Thread):
@@ -108,7 +128,7 @@ class _Helper(threading.Thread):
         super().__init__(name=f"caffe2py-{number}", daemon=True)
         self._call, self._block = workers.duty
         self._bell = threading.Semaphore(0)
-        self.asleep = False
+        self.asleep = self._over = False
 
     def wake(self) -> None:
         """Let it help; nothing if it is awake."""
@@ -117,11 +137,17 @@ class _Helper(threading.Thread):
             self._bell.release()
 
     def run(self) -> None:
-        """Help, sleep, help, ... until the process ends."""
-        while True:
+        """Help, sleep, help, ... until it is to `stop`."""
+        while not self._over:
             self._call(self._block)
             self.asleep = True
             self._bell.acquire()
+
+    def stop(self) -> None:
+        """End it; it must not run on while what it reads is taken away."""
+        self._over = True
+        self._bell.release()
+        self.join()
 
 
 class Workers:
@@ -142,15 +168,22 @@ class Workers:
         while len(self._helpers) < wanted:
             self._helpers.append(_Helper(self, len(self._helpers) + 1))
             self._helpers[-1].start()
-        self.shared[_RUNNING] = 1
+        self.shared[_RUNNING] = _NOW
         for helper in self._helpers[:wanted]:
             helper.wake()
         return True
 
     def release(self) -> None:
         """Let others have the helpers."""
-        self.shared[_RUNNING] = 0
+        self.shared[_RUNNING] = _NOT_NOW
         self._taken.release()
+
+    def stop(self) -> None:
+        """End all helpers, before the process takes its memory away."""
+        self._taken.acquire(timeout=_LAST_RUN)
+        self.shared[_RUNNING] = _NEVER
+        for helper in self._helpers:
+            helper.stop()
 
 
 _workers: Workers | None = None
@@ -170,4 +203,10 @@ def _forget() -> None:
     _workers = None
 
 
+def _stop() -> None:
+    if _workers is not None:
+        _workers.stop()
+
+
 os.register_at_fork(after_in_child=_forget)
+atexit.register(_stop)

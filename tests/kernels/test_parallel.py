@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -221,6 +223,28 @@ def test_a_flag_of_caffe2_decides(monkeypatch):
     assert threads.thread_count() == 3
     session.GlobalInit(["program", "--caffe2_omp_num_threads=0"])
     assert threads.thread_count() == 3
+
+
+ENDING = """
+import numpy as np
+from caffe2py import core, workspace
+net = core.Net("n")
+net.Relu("x", "y")
+workspace.FeedBlob("x", np.ones(1 << 20, np.float32))
+workspace.CreateNet(net)
+workspace.RunNet("n", 3)
+"""
+
+
+def test_a_process_ends_while_its_threads_wait():
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", ENDING],
+            env={**os.environ, "CAFFE2PY_THREADS": "3"},
+            capture_output=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("count", [0, -1, "many", None, 10**6])
