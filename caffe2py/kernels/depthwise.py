@@ -2,7 +2,8 @@
 
 An element of X meets only the elements of one filter, so there is nothing to reuse but the rows
 themselves. Windows of three by three, which networks use, go down the plane in strips with their
-rows in registers: nine multiply-adds for three loads and a store, instead of nine loads.
+rows in registers: nine multiply-adds for three loads and a store, instead of nine loads. Those of
+five by five load what they need for every row of results, 25 multiply-adds for 25 loads.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2py.kernels.block import up
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.jit import Kernel, kernel
 from caffe2py.kernels.panels import counts
 from caffe2py.kernels.parallel import split
-from caffe2py.kernels.vector import nine1, nine2
+from caffe2py.kernels.vector import five1, five2, three1, three2
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE, Window
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
+
+#: Entries of `size`: channels of X, filters of each, whether there is a bias; planes of X.
+_CHANNELS, _FILTERS, _BIASED, _FIRST, _END = range(5)
 
 #: Nanoseconds that a multiply-add takes, within a factor of three.
 _NS = 0.03
@@ -48,43 +52,66 @@ def _plane(image, weights, plane, table):
 
 
 @kernel("contract")
-def _depthwise(x, w, bias, y, table, size, low):
-    """Planes size[4] to size[5] of X."""
-    channels, filters, biased, nine = size[0], size[1], size[2], size[3]
+def _threes(x, w, bias, y, table, size, low):
+    """Planes size[_FIRST] to size[_END] of X, for windows of 3 x 3, 1 or 2 apart."""
     image, out, taps = counts(table)
     high, wide, top, left = table[IMAGE, 1], table[IMAGE, 2], table[BEGIN, 1], table[BEGIN, 2]
-    for n in range(size[4], size[5]):
-        for m in range(filters):
-            f = n % channels * filters + m
-            to = (n * filters + m) * out
-            shift = bias[f] if biased else y.dtype.type(0)
-            rows, columns = table[OUT, 1], table[OUT, 2]
-            if nine == 1:
-                nine1(
-                    x, n * image, high, wide, top, left, w, f * taps, y, to, rows, columns,
-                    shift, low,
-                )  # fmt: skip
-                continue
-            if nine == 2:
-                nine2(
-                    x, n * image, high, wide, top, left, w, f * taps, y, to, rows, columns,
-                    shift, low,
-                )  # fmt: skip
-                continue
-            plane, weights = y[to : to + out], w[f * taps : (f + 1) * taps]
-            for i in range(out):
-                plane[i] = shift
-            _plane(x[n * image : (n + 1) * image], weights, plane, table)
-            for i in range(out):
-                plane[i] = low if plane[i] < low else plane[i]
+    rows, columns = table[OUT, 1], table[OUT, 2]
+    for n in range(size[_FIRST] * size[_FILTERS], size[_END] * size[_FILTERS]):
+        f, at = n % (size[_CHANNELS] * size[_FILTERS]), n // size[_FILTERS] * image
+        shift = bias[f] if size[_BIASED] else y.dtype.type(0)
+        if table[STRIDE, 2] == 1:
+            three1(
+                x, at, high, wide, top, left, w, f * taps, y, n * out, rows, columns, shift, low
+            )  # fmt: skip
+        else:
+            three2(
+                x, at, high, wide, top, left, w, f * taps, y, n * out, rows, columns, shift, low
+            )  # fmt: skip
 
 
-def _steps_of_nine(table: Array) -> int:
-    """The step of windows of 3 x 3 in planes, if it is 1 or 2 and they are plain; else 0."""
-    plain = [*table[KERNEL], *table[DILATION, 1:]] == [1, 3, 3, 1, 1]
-    step = int(table[STRIDE, 1])
-    flat = table[IMAGE, 0] == table[OUT, 0] == 1 and step == table[STRIDE, 2]
-    return step if plain and flat and step <= 2 else 0
+@kernel("contract")
+def _fives(x, w, bias, y, table, size, low):
+    """The same for windows of 5 x 5."""
+    image, out, taps = counts(table)
+    high, wide, top, left = table[IMAGE, 1], table[IMAGE, 2], table[BEGIN, 1], table[BEGIN, 2]
+    rows, columns = table[OUT, 1], table[OUT, 2]
+    for n in range(size[_FIRST] * size[_FILTERS], size[_END] * size[_FILTERS]):
+        f, at = n % (size[_CHANNELS] * size[_FILTERS]), n // size[_FILTERS] * image
+        shift = bias[f] if size[_BIASED] else y.dtype.type(0)
+        if table[STRIDE, 2] == 1:
+            five1(
+                x, at, high, wide, top, left, w, f * taps, y, n * out, rows, columns, shift, low
+            )  # fmt: skip
+        else:
+            five2(
+                x, at, high, wide, top, left, w, f * taps, y, n * out, rows, columns, shift, low
+            )  # fmt: skip
+
+
+@kernel("contract")
+def _any_window(x, w, bias, y, table, size, low):
+    """The same for windows of any size."""
+    image, out, taps = counts(table)
+    for n in range(size[_FIRST] * size[_FILTERS], size[_END] * size[_FILTERS]):
+        f, at = n % (size[_CHANNELS] * size[_FILTERS]), n // size[_FILTERS] * image
+        shift = bias[f] if size[_BIASED] else y.dtype.type(0)
+        plane, weights = y[n * out : (n + 1) * out], w[f * taps : (f + 1) * taps]
+        for i in range(out):
+            plane[i] = shift
+        _plane(x[at : at + image], weights, plane, table)
+        for i in range(out):
+            plane[i] = low if plane[i] < low else plane[i]
+
+
+def _kernel_of(table: Array) -> Kernel:
+    """The kernel for a window; those in registers are square, with steps of 1 or 2."""
+    flat = table[IMAGE, 0] == table[OUT, 0] == table[KERNEL, 0] == 1
+    size, step = int(table[KERNEL, 2]), int(table[STRIDE, 2])
+    square = size == table[KERNEL, 1] and step == table[STRIDE, 1]
+    if not (flat and square and step <= 2 and table[DILATION, 1:].max() == 1):
+        return _any_window
+    return {3: _threes, 5: _fives}.get(size, _any_window)
 
 
 def launch_depthwise(
@@ -104,10 +131,10 @@ def launch_depthwise(
     channels = x.shape[1]
     filters = len(w) // channels if channels else 0
     flat = [a.reshape(-1) for a in (x, w, w if bias is None else bias, y)]
-    sizes = channels, filters, bias is not None, _steps_of_nine(table)
-    limit = y.dtype.type(low)
+    sizes = channels, filters, bias is not None
+    limit, loop = y.dtype.type(low), _kernel_of(table)
 
     def part(first: int, end: int) -> Launch:
-        return _depthwise(*flat, table, np.array([*sizes, first, end], np.int64), limit)
+        return loop(*flat, table, np.array([*sizes, first, end], np.int64), limit)
 
     return split(len(x) * channels, y.size * int(counts(table)[2]) * _NS, part)

@@ -33,9 +33,7 @@ class Strip:
         """The columns, from the first on, from which vectors are loaded."""
         if self.step == 1:
             return [*range(taps)]
-        return [
-            first + part for first in (0, 2)[: (taps + 1) // 2] for part in (0, self.lanes.count)
-        ]
+        return [first + part for first in range(0, taps, 2) for part in (0, self.lanes.count)]
 
     def taps(self, count: int, plane: Any, row: Any, high: Any, pitch: Any) -> list[Any]:
         """The first elements of every window in a row; zeros if there is no such row."""

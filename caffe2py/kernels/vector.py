@@ -39,11 +39,12 @@ tile0, tile1, tile2, tile3 = (Intrinsic(f"tile{vectors}") for vectors in range(V
 _DEPTHWISE = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_depthwise.py")
 _UNFOLD = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_unfold.py")
 
-#: nine(x, at, high, wide, top, left, w, w_at, y, y_at, rows, columns, bias, low): a plane of
+#: three(x, at, high, wide, top, left, w, w_at, y, y_at, rows, columns, bias, low): a plane of
 #: 3 x 3 windows, step = 1 or 2 apart. y[y_at + r * columns + j] = max(low, bias + sum of
 #: w[w_at + 3 i + k] * plane[r * step - top + i, j * step - left + k]), where plane is x from `at`
-#: on, high x wide, and 0 around it.
-nine1, nine2 = Intrinsic("nine1", _DEPTHWISE), Intrinsic("nine2", _DEPTHWISE)
+#: on, high x wide, and 0 around it. five: of 5 x 5 windows.
+three1, three2 = Intrinsic("three1", _DEPTHWISE), Intrinsic("three2", _DEPTHWISE)
+five1, five2 = Intrinsic("five1", _DEPTHWISE), Intrinsic("five2", _DEPTHWISE)
 
 #: unfold(x, at, row, high, wide, top, down, left, y, to, pitch, rows, columns): elements 1 or 2
 #: apart. y[to + i * pitch + j] = plane[top + i * down, left + j * step], i < rows, j < columns,
