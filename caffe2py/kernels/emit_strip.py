@@ -35,8 +35,8 @@ class Strip:
             return [*range(taps)]
         return [first + part for first in range(0, taps, 2) for part in (0, self.lanes.count)]
 
-    def taps(self, count: int, plane: Any, row: Any, high: Any, pitch: Any) -> list[Any]:
-        """The first elements of every window in a row; zeros if there is no such row."""
+    def places(self, taps: int, plane: Any, row: Any, high: Any, pitch: Any) -> list[Any]:
+        """Where the vectors for the first taps lie in a row, each with which lanes are there."""
         exists = self.builder.icmp_unsigned("<", row, high)
         kind = ir.VectorType(_I1, self.lanes.count)
         flag = self.builder.insert_element(ir.Constant(kind, ir.Undefined), exists, _I64(0))
@@ -44,12 +44,15 @@ class Strip:
         flags = self.builder.shuffle_vector(flag, ir.Constant(kind, ir.Undefined), zeros)
         begin = self.builder.add(self.builder.mul(row, pitch), self.lanes.step(self.first))
         place = self.builder.add(plane, begin)
-        loaded = [
-            self.lanes.load(
-                self.lanes.at(place, start), self.builder.and_(self._masks[start], flags)
-            )
-            for start in self._starts(count)
+        return [
+            (self.lanes.at(place, start), self.builder.and_(self._masks[start], flags))
+            for start in self._starts(taps)
         ]
+
+    def taps(self, count: int, plane: Any, row: Any, high: Any, pitch: Any) -> list[Any]:
+        """The first elements of every window in a row; zeros if there is no such row."""
+        places = self.places(count, plane, row, high, pitch)
+        loaded = [self.lanes.load(place, mask) for place, mask in places]
         if self.step == 1:
             return loaded
         pairs = zip(loaded[::2], loaded[1::2], strict=True)

@@ -16,7 +16,9 @@ from caffe2py.kernels.emit_strip import Strip, count_loop
 _I64 = ir.IntType(64)
 
 
-def _unfold(step: int) -> Any:
+def _unfold(step: int, *, back: bool = False) -> Any:
+    """Rows of a plane to rows of y; or `back`, which adds."""
+
     @intrinsic
     def unfold(typing, x, at, row, high, wide, top, down, left, y, to, pitch, rows, columns):
         whole = numba.types.int64
@@ -45,8 +47,14 @@ def _unfold(step: int) -> Any:
             builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)
             builder.position_at_end(i_body)
             line = builder.add(top, builder.mul(i, down))
-            (value,) = strip.taps(1, plane, line, high, x_pitch)
-            lanes.store(value, builder.add(place, lanes.step(builder.mul(i, pitch))), mask)
+            there = builder.add(place, lanes.step(builder.mul(i, pitch)))
+            if back:
+                ((here, live),) = strip.places(1, plane, line, high, x_pitch)
+                live = builder.and_(live, mask)
+                total = builder.fadd(lanes.load(here, live), lanes.load(there, live))
+                lanes.store(total, here, live)
+            else:
+                lanes.store(strip.taps(1, plane, line, high, x_pitch)[0], there, mask)
             i.add_incoming(builder.add(i, _I64(1)), builder.block)
             builder.branch(i_head)
             builder.position_at_end(i_after)
@@ -114,6 +122,7 @@ def _turn(by_lines: bool) -> Any:
 EMITTED: dict[str, Callable[[], Any]] = {
     "unfold1": lambda: _unfold(1),
     "unfold2": lambda: _unfold(2),
+    "fold1": lambda: _unfold(1, back=True),
     "turn_lanes": lambda: _turn(False),
     "turn_lines": lambda: _turn(True),
 }

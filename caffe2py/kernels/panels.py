@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2py.kernels.block import up
-from caffe2py.kernels.vector import unfold1, unfold2
+from caffe2py.kernels.vector import fold1, unfold1, unfold2
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE
 
 #: A block has at most this many positions (channels first) or elements of a window (last).
@@ -75,12 +75,12 @@ def split_phases(x, at, rows, size_x, y, to):
 
 
 def _columns_of_element(
-    x, plane, table, from_z, from_y, from_x, start, width, panel, to, phases
+    x, plane, table, from_z, from_y, from_x, start, width, panel, to, fold, phases
 ):  # fmt: skip
     """panel[to + j] = the element of the window at position start + j, lines of positions at once.
 
     `from_z`, `from_y` and `from_x` say where it is in the window at position 0, `plane` how many
-    elements of x lie before its channel.
+    elements of x lie before its channel. With `fold`, and a step of 1, it is added to instead.
     """
     size_z, size_y, size_x = table[IMAGE]
     out_x, out_y, step = table[OUT, 2], table[OUT, 1], table[STRIDE, 2]
@@ -99,7 +99,11 @@ def _columns_of_element(
         high = size_y if 0 <= z < size_z else 0
         top, first = out_line * table[STRIDE, 1] + from_y, from_x + left * step
         at, down = plane + z * size_y * row + skip, table[STRIDE, 1]
-        if step == 1:
+        if fold:
+            fold1(
+                x, at, row, high, wide, top, down, first, panel, to + j, out_x, lines, across
+            )  # fmt: skip
+        elif step == 1:
             unfold1(
                 x, at, row, high, wide, top, down, first, panel, to + j, out_x, lines, across
             )  # fmt: skip
@@ -119,7 +123,7 @@ def columns(x, at, table, first, deep, start, width, panel, fold, phases):
     size_z, size_y, size_x = table[IMAGE]
     taps_x, taps_y = table[KERNEL, 2], table[KERNEL, 1]
     taps = table[KERNEL, 0] * taps_y * taps_x
-    quick = not fold and table[STRIDE, 2] <= 2
+    quick = table[STRIDE, 2] == 1 or (not fold and table[STRIDE, 2] == 2)
     out_x, out_y, step = table[OUT, 2], table[OUT, 1], table[STRIDE, 2]
     first_line, first_left = start // out_x, start % out_x
     first_y, first_z = first_line % out_y, first_line // out_y
@@ -131,7 +135,8 @@ def columns(x, at, table, first, deep, start, width, panel, fold, phases):
         base = at + (first + k) // taps * (size_z * size_y * size_x)
         if quick:
             _columns_of_element(
-                x, base, table, from_z, from_y, from_x, start, width, panel, k * ROW, phases
+                x, base, table, from_z, from_y, from_x, start, width, panel, k * ROW, fold,
+                phases,
             )  # fmt: skip
             continue
         # positions along x at which the element is inside of the image

@@ -51,6 +51,9 @@ five1, five2 = Intrinsic("five1", _DEPTHWISE), Intrinsic("five2", _DEPTHWISE)
 #: where plane is x from `at` on, high x wide with its rows `row` apart, and 0 around it.
 unfold1, unfold2 = Intrinsic("unfold1", _UNFOLD), Intrinsic("unfold2", _UNFOLD)
 
+#: fold1(...): the same way back, plane[top + i * down, left + j] += y[to + i * pitch + j].
+fold1 = Intrinsic("fold1", _UNFOLD)
+
 #: turn(x, at, across, y, to, width, blocks): a matrix on its side, n rows and n * blocks columns of
 #: it, where n is lanes(x) or lines(). y[to + k * width + i] = x[at + i * across + k].
 turn_lanes, turn_lines = Intrinsic("turn_lanes", _UNFOLD), Intrinsic("turn_lines", _UNFOLD)
