@@ -31,6 +31,7 @@ from caffe2py.kernels.block import (
     up,
 )
 from caffe2py.kernels.depthwise import launch_depthwise
+from caffe2py.kernels.direct import filters_at_once, launch_few_channels
 from caffe2py.kernels.jit import Kernel, kernel
 from caffe2py.kernels.linalg import (
     launch_product,
@@ -353,6 +354,13 @@ class Correlation:
             return None
         return choose((out[0], out[1]), self.channels, self.filters, dtype, exact=exact)
 
+    def _few_channels(self) -> int:
+        """How many filters to sum together without unfolding; 0: unfold."""
+        fitted = self.window.on(self.image)
+        if self.last or max(fitted.dilation) > 1:
+            return 0
+        return filters_at_once(self.channels, self.filters, fitted.kernel, {*fitted.stride})
+
     def _terms(self) -> int:
         """Elements of a filter."""
         return self.channels * math.prod(self.window.on(self.image).kernel)
@@ -403,6 +411,10 @@ class Correlation:
             )
         if self.channels == 1 and self.groups > 1:
             return launch_depthwise(call, x, w, bias, y, self.window, low)
+        once = self._few_channels()
+        if once and added is None:
+            table = self.window.table(self.image)
+            return launch_few_channels(call, x, w, bias, y, table, self.groups, once, low)
         plan = self._winograd(x.dtype, y.shape[2:], exact=not steady)
         if plan is not None:
             top, left, *_ = self.window.on(self.image).pads

@@ -37,6 +37,7 @@ lanes = Intrinsic("lanes")
 tile0, tile1, tile2, tile3 = (Intrinsic(f"tile{vectors}") for vectors in range(VECTORS + 1))
 
 _DEPTHWISE = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_depthwise.py")
+_DIRECT = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_direct.py")
 _UNFOLD = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_unfold.py")
 
 #: three(x, at, high, wide, top, left, w, w_at, y, y_at, rows, columns, bias, low): a plane of
@@ -45,6 +46,12 @@ _UNFOLD = ("emit.py", "emit_winograd.py", "emit_strip.py", "emit_unfold.py")
 #: on, high x wide, and 0 around it. five: of 5 x 5 windows.
 three1, three2 = Intrinsic("three1", _DEPTHWISE), Intrinsic("three2", _DEPTHWISE)
 five1, five2 = Intrinsic("five1", _DEPTHWISE), Intrinsic("five2", _DEPTHWISE)
+
+#: directn_step(x, at, across, channels, high, wide, top, left, w, w_at, w_step, bias, bias_at, y,
+#: y_at, y_step, rows, columns, low): as three, summed over channels, whose planes lie `across`
+#: apart, for n filters, which lie `w_step` apart and whose results lie `y_step` apart.
+direct4_1, direct4_2 = Intrinsic("direct4_1", _DIRECT), Intrinsic("direct4_2", _DIRECT)
+direct8_1, direct8_2 = Intrinsic("direct8_1", _DIRECT), Intrinsic("direct8_2", _DIRECT)
 
 #: unfold(x, at, row, high, wide, top, down, left, y, to, pitch, rows, columns): elements 1 or 2
 #: apart. y[to + i * pitch + j] = plane[top + i * down, left + j * step], i < rows, j < columns,

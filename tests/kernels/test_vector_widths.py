@@ -1,4 +1,4 @@
-"""Kernels on vectors of every width, whatever this CPU has: products, short convolutions."""
+"""Kernels on vectors of every width, whatever this CPU has: products, convolutions of all ways."""
 
 import os
 import subprocess
@@ -9,9 +9,11 @@ import pytest
 
 PROGRAM = """
 import numpy as np
+from caffe2py.kernels.convolve import Correlation
 from caffe2py.kernels.linalg import launch_product
 from caffe2py.kernels.table import Table
 from caffe2py.kernels.vector import tile_lines, vector_lanes
+from caffe2py.kernels.window import Window
 from caffe2py.kernels.winograd import Plan, launch_winograd
 from caffe2py.tensor.tensor import empty
 
@@ -32,6 +34,27 @@ assert Table(launch_winograd(Call(), x, w, None, y, plan, (0, 0))).run() == 0
 wanted = sum(np.einsum("oc,nchw->nohw", w[:, :, i, j], x[:, :, i : i + 7, j : j + 11])
              for i in range(3) for j in range(3))
 assert np.allclose(y, wanted, atol=1e-4)
+for groups, channels, filters, size, step in (
+    (1, 3, 8, 3, 2), (2, 2, 4, 3, 1), (3, 1, 1, 3, 1), (3, 1, 1, 5, 2), (1, 9, 5, 5, 2),
+    (1, 9, 5, 4, 1),
+):
+    x, w = draw(2, groups * channels, 11, 23), draw(groups * filters, channels, size, size)
+    window = Window((size,) * 2, (step,) * 2, (1, 1), (size // 2,) * 4)
+    use = Correlation(2, groups, channels, filters, (11, 23), window, False)
+    y = draw(2, groups * filters, *window.out((11, 23)))
+    assert Table(use.launch(Call(), x, w, None, y)).run() == 0
+    around = np.pad(x, [(0, 0), (0, 0), *[(size // 2,) * 2] * 2])
+    wanted = np.zeros_like(y)
+    for f in range(groups * filters):
+        mine = around[:, f // filters * channels :][:, :channels]
+        for i in range(size):
+            for j in range(size):
+                part = mine[:, :, i :: step, j :: step][:, :, : y.shape[2], : y.shape[3]]
+                wanted[:, f] += np.einsum("c,nchw->nhw", w[f, :, i, j], part)
+    assert np.allclose(y, wanted, atol=1e-4), (groups, channels, filters, size, step)
+    dy, dx = draw(*y.shape), draw(*x.shape)
+    assert Table(use.launch_image_gradient(Call(), dy, w, dx)).run() == 0
+    assert np.isclose(np.sum(dx * x, dtype=float), np.sum(dy * y, dtype=float), atol=1e-2)
 print(lanes, tile_lines())
 """
 

@@ -1,0 +1,105 @@
+"""Vector code of 3 x 3 windows over few channels: lanes are results side by side.
+
+As in `emit_depthwise`, strips of results go down the plane; but a row of one is summed for several
+filters at once, so that each element of X that is loaded meets all of them: for n filters 9 n
+multiply-adds for 9 loads of X and 9 n of single weights, without unfolding anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from caffe2py.kernels.emit import Lanes, data_address
+from caffe2py.kernels.emit_strip import Strip, count_loop
+
+_I64 = ir.IntType(64)
+_SIDE = 3
+
+
+def _direct(filters: int, step: int) -> Any:
+    @intrinsic
+    def direct(
+        typing, x, at, across, channels, high, wide, top, left,
+        w, w_at, w_step, bias, bias_at, y, y_at, y_step, rows, columns, low,
+    ):  # fmt: skip
+        whole = numba.types.int64
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            lanes = Lanes(builder, signature.args[0])
+
+            def address(index: int) -> Any:
+                start = data_address(context, builder, signature.args[index], args[index])
+                return builder.add(start, lanes.step(args[index + 1]))
+
+            source, weights, shifts, target = (address(k) for k in (0, 8, 11, 13))
+            across, w_step, y_step = (lanes.step(args[k]) for k in (2, 10, 15))
+            channels, high, wide, top, left = args[3:8]
+            rows, columns = args[16:18]
+            least, pitch, y_pitch = lanes.splat(args[18]), lanes.step(wide), lanes.step(columns)
+            starts = [lanes.splat(lanes.scalar(lanes.at(shifts, q))) for q in range(filters)]
+
+            j, j_head, j_body, j_after = count_loop(builder, "strip")
+            builder.cbranch(builder.icmp_signed("<", j, columns), j_body, j_after)
+            builder.position_at_end(j_body)
+            strip = Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
+            strip.prepare(_SIDE)
+            mask = lanes.mask(builder.sub(columns, j))
+
+            i, i_head, i_body, i_after = count_loop(builder, "row")
+            builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)
+            builder.position_at_end(i_body)
+            first = builder.sub(builder.mul(i, _I64(step)), top)
+            before = builder.block
+
+            c, c_head, c_body, c_after = count_loop(builder, "channel")
+            sums = [builder.phi(lanes.type) for _ in range(filters)]
+            for total, start in zip(sums, starts, strict=True):
+                total.add_incoming(start, before)
+            builder.cbranch(builder.icmp_signed("<", c, channels), c_body, c_after)
+            builder.position_at_end(c_body)
+            plane = builder.add(source, builder.mul(c, across))
+            own = builder.add(weights, builder.mul(c, lanes.step(_I64(_SIDE * _SIDE))))
+            totals = list(sums)
+            for k in range(_SIDE):
+                row = builder.add(first, _I64(k))
+                for m, tap in enumerate(strip.taps(_SIDE, plane, row, high, pitch)):
+                    place = lanes.at(own, _SIDE * k + m)
+                    for q in range(filters):
+                        factor = lanes.splat(lanes.scalar(place))
+                        totals[q] = lanes.multiply_add(factor, tap, totals[q])
+                        place = builder.add(place, w_step)
+            for total, value in zip(sums, totals, strict=True):
+                total.add_incoming(value, builder.block)
+            c.add_incoming(builder.add(c, _I64(1)), builder.block)
+            builder.branch(c_head)
+            builder.position_at_end(c_after)
+
+            place = builder.add(builder.add(target, lanes.step(j)), builder.mul(i, y_pitch))
+            for total in sums:
+                lanes.store(lanes.at_least(total, least), place, mask)
+                place = builder.add(place, y_step)
+            i.add_incoming(builder.add(i, _I64(1)), builder.block)
+            builder.branch(i_head)
+            builder.position_at_end(i_after)
+            j.add_incoming(builder.add(j, _I64(lanes.count)), builder.block)
+            builder.branch(j_head)
+            builder.position_at_end(j_after)
+            return context.get_dummy_value()
+
+        kinds = [x, *[whole] * 7, w, whole, whole, bias, whole, y, *[whole] * 4, x.dtype]
+        return numba.types.void(*kinds), emit
+
+    return direct
+
+
+EMITTED: dict[str, Callable[[], Any]] = {
+    "direct4_1": lambda: _direct(4, 1),
+    "direct4_2": lambda: _direct(4, 2),
+    "direct8_1": lambda: _direct(8, 1),
+    "direct8_2": lambda: _direct(8, 2),
+}
