@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -49,6 +51,43 @@ class PassingStorage(Protocol):
         """An array for the operator that is being planned; None if it is planned by itself."""
 
 
+@dataclass(eq=False)
+class _Derived:
+    """An array, and the launch that fills it."""
+
+    array: Array
+    launch: Launch
+
+
+class Prepared:
+    """Arrays that launches derive from inputs once for every run of joined nets."""
+
+    def __init__(self, written: frozenset[str]) -> None:
+        """`written`: all blobs that are written during a run."""
+        self.written = written
+        self._derived: WeakValueDictionary[Hashable, _Derived] = WeakValueDictionary()
+
+    def find(self, key: Hashable, make: Callable[[], _Derived]) -> _Derived:
+        """What is in use under a key, made where there is none."""
+        found = self._derived.get(key)
+        if found is None:
+            found = self._derived[key] = make()
+            run_launch(found.launch)
+        return found
+
+    def run(self) -> None:
+        """Derive everything anew from what the inputs are now."""
+        for each in list(self._derived.values()):
+            run_launch(each.launch)
+
+
+def run_launch(launch: Launch) -> None:
+    """Run a launch by itself; its error if it fails."""
+    status = service("callable_at")(launch.address)(launch.block.ctypes.data)
+    if status:
+        raise launch.explain(status)
+
+
 class Origin:
     """Where operators come from: the net's name and seed, for messages and random numbers."""
 
@@ -64,6 +103,9 @@ class Origin:
         self.seed = seed
         self.device = device
         self.written = written
+
+        #: What is derived anew for each run, where the net is joined with others.
+        self.prepared: Prepared | None = None
 
     def where(self, index: int, op: OperatorDef) -> str:
         """The place of an operator, as it begins an error message."""
@@ -102,6 +144,7 @@ class BoundOperator:
         self._contents: tuple[bytes, ...] | None = None
         self._calls: list[tuple[Callable[[int], int], int, Launch]] | None = None
         self._scratch: list[Array] = []
+        self._derived: list[_Derived] = []
         #: Where blobs and scratch may live that are overwritten after their last use.
         self.storage: PassingStorage | None = None
         #: The bytes of scratch there, and whether an output depends on what it held before.
@@ -230,11 +273,31 @@ class BoundOperator:
         blob.watch()
         return True
 
+    def lasts(self, index: int) -> bool:
+        """Whether an input stays as it is while joined nets run."""
+        blob, prepared = self.input_blobs[index], self.origin.prepared
+        return not (prepared is None or blob.name in prepared.written or blob.tensor().lent)
+
+    def prepare(
+        self, key: Hashable, size: int, dtype: Any, fill: Callable[[Array], Launch]
+    ) -> Array:
+        """An array that a launch fills: now, and in joined nets at the begin of every run."""
+        prepared = self.origin.prepared
+        if prepared is None:
+            array = self.scratch((size,), dtype)
+            self.run_now(fill(array))
+            return array
+
+        def make() -> _Derived:
+            array = empty((size,), np.dtype(dtype))
+            return _Derived(array, fill(array))
+
+        self._derived.append(prepared.find(key, make))
+        return self._derived[-1].array
+
     def run_now(self, launch: Launch) -> None:
         """Run a launch at once."""
-        status = service("callable_at")(launch.address)(launch.block.ctypes.data)
-        if status:
-            raise launch.explain(status)
+        run_launch(launch)
 
     def value(self, index: int) -> Any:
         """What an input blob holds."""
@@ -328,6 +391,7 @@ class BoundOperator:
     def _ask(self) -> tuple[Launch, ...]:
         """The launches of the implementation, with the outputs sized for it."""
         self._scratch.clear()
+        derived, self._derived = self._derived, []  # what is still of use is found again
         self.brief_bytes = 0
         self.joined = ()
         self._looked = False
@@ -341,6 +405,7 @@ class BoundOperator:
         launches = (answer,) if isinstance(answer, Launch) else tuple(answer or ())
         if self._looked:
             self._refuse_growth()
+        del derived
         return launches
 
     def _query(self) -> Query:
@@ -419,6 +484,23 @@ class BoundOperator:
         array = self.input_blobs[index].array
         unread = array is None or (decides is not None and not decides(array))
         return b"" if array is None or unread else array.tobytes()
+
+    @property
+    def operators(self) -> tuple[BoundOperator, ...]:
+        """Itself: it can be a step of a net."""
+        return (self,)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the next run would repeat the last one's launches, all of them compiled."""
+        known = self._contents is not None or not self.dynamic
+        return known and not self.stale and not any(launch.python for launch in self.launches)
+
+    def read_arrays(self) -> list[Array]:
+        """The inputs whose contents decide on the launches."""
+        places = (entry[0] if isinstance(entry, tuple) else entry for entry in self._reads or ())
+        arrays = (self.input_blobs[index].array for index in places)
+        return [array for array in arrays if array is not None]
 
     def _same_contents(self) -> bool:
         return self._contents is not None and self._contents == self._read_contents()

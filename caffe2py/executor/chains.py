@@ -26,7 +26,7 @@ Row = tuple[BoundOperator, Launch]
 
 
 def join_maps(rows: Sequence[Row], hidden: Sequence[Array] = ()) -> list[Row]:
-    """The rows, with neighbouring maps of one size joined and long ones in parts.
+    """The rows, with neighbouring maps of one size joined and long launches in parts.
 
     `hidden` are arrays that nobody looks at after the last row.
     """
@@ -35,7 +35,8 @@ def join_maps(rows: Sequence[Row], hidden: Sequence[Array] = ()) -> list[Row]:
     while i < len(rows):
         group = list(_group(rows, i))
         if not group:
-            result.append(rows[i])
+            owner, launch = rows[i]
+            result += ((owner, part) for part in (launch.parts() if launch.parts else [launch]))
             i += 1
             continue
         end = i + len(group)

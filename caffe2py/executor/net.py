@@ -13,9 +13,10 @@ import numpy as np
 
 from caffe2py.errors import NetError
 from caffe2py.executor import floating
-from caffe2py.executor.bind import Blobs, BoundOperator, Origin
+from caffe2py.executor.bind import Blobs, BoundOperator, Origin, Prepared
 from caffe2py.executor.branches import Owner, Row, part_branches
 from caffe2py.executor.chains import join_maps
+from caffe2py.executor.joined import JoinedSteps
 from caffe2py.executor.memory import (
     ALL_LOOKED_AT,
     Lifetimes,
@@ -25,6 +26,7 @@ from caffe2py.executor.memory import (
 )
 from caffe2py.proto.analysis import nesting_depth, written_blobs
 from caffe2py.proto.caffe2_pb2 import NetDef
+from caffe2py.registry.context import Launch
 from caffe2py.registry.operator import service
 from caffe2py.registry.threads import thread_count
 from caffe2py.tensor.device import Device
@@ -95,6 +97,21 @@ class _Segment:
             return 1
         self._run_table(more)
         return 1 + more
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last run's table would be the next one's."""
+        return self._repeats and self._planned is not None and self._seen == Blob.changes
+
+    @property
+    def launches(self) -> Sequence[Launch]:
+        """Those of the table; the same object as long as it is the same table."""
+        launches: Sequence[Launch] = self._table.launches
+        return launches
+
+    def rows(self) -> Sequence[Row]:
+        """Launches with their owners."""
+        return list(zip(self._owners, self.launches, strict=True))
 
     def _run_table(self, times: int = 1) -> None:
         status = self._table.run(times)
@@ -196,20 +213,23 @@ class TableRunner:
             else:
                 pending.append(operator)
         self._close(pending)
+        self._joined = JoinedSteps(self.steps)
 
     def _close(self, pending: list[BoundOperator]) -> None:
         if pending:
             self.steps.append(self._segment(pending, self._blobs))
 
     def run(self, times: int = 1) -> int:
-        """Run all operators once, or several times if they are one table."""
+        """Run all operators once, or several times if they are one table or can be made one."""
         if len(self.steps) == 1 and isinstance(self.steps[0], _Segment):
             return self.steps[0].run(times)
+        start = time.perf_counter()
         for step in self.steps:
             if isinstance(step, BoundOperator):
                 self._tell()
             step.run()
-        return 1
+        more = min(times - 1, int(_UNINTERRUPTED / (time.perf_counter() - start + 1e-7)))
+        return 1 + (self._joined.run(more) if more > 0 else 0)
 
 
 class _BranchedSegment(_Segment):
@@ -268,7 +288,6 @@ class CreatedNet:
         `outermost`: no net around it writes what this one reads while it runs. `keep`: the blobs
         that are looked at after a run, besides the outputs that the net declares; None: all.
         """
-        self.name = net.name
         if net.type not in RUNNERS:
             known = ", ".join(sorted(t for t in RUNNERS if t))
             raise NetError(f"net '{net.name}' has the type '{net.type}'; known: {known}")
@@ -278,14 +297,18 @@ class CreatedNet:
         device = Device.from_option(net.device_option) if net.HasField("device_option") else None
         written = written_blobs(net) if outermost else None
         origin = Origin(net.name, workspace.seed_for(net.name), device, written)
-        self.operators = [BoundOperator(op, k, origin, workspace) for k, op in enumerate(net.op)]
+        operators = [BoundOperator(op, k, origin, workspace) for k, op in enumerate(net.op)]
+        self._hold(net.name, net.type, operators, Lifetimes.of(net, keep))
+
+    def _hold(self, name: str, kind: str, operators: list[BoundOperator], blobs: Lifetimes) -> None:
+        self.name = name
+        self.type = kind
+        self.operators = operators
         self._lock = threading.Lock()
         self._thread = 0
         self._watches = 0
         self._watched: tuple[Blob, ...] = ()
-        self.runner: Runner = RUNNERS[net.type](
-            self.operators, self._tell_watchers, Lifetimes.of(net, keep)
-        )
+        self.runner: Runner = RUNNERS[kind](operators, self._tell_watchers, blobs)
         _nets.add(self)
 
     def unlock_in_child(self) -> None:
@@ -359,3 +382,27 @@ class CreatedNet:
         """Let operators draw what they would have drawn next when `random_states` was asked."""
         for index, state in states.items():
             self.operators[index].random_state()[...] = np.array(state, np.uint64)
+
+
+class JoinedNets(CreatedNet):
+    """Bound nets as one, run in order: their launches stand in one table."""
+
+    def __init__(self, nets: Sequence[CreatedNet], written: Collection[str]) -> None:
+        """`written` are blobs that others than the nets write while it runs."""
+        operators = [operator for net in nets for operator in net.operators]
+        prepared = None
+        if not any(operator.dynamic for operator in operators):  # those may write anything
+            outputs = (blob.name for o in operators for blob in o.output_blobs)
+            prepared = Prepared(frozenset(outputs).union(written))
+        for operator in operators:
+            operator.origin.prepared = prepared
+        self._prepared = prepared
+        kind = "reference" if {net.type for net in nets} == {"reference"} else "simple"
+        self._hold(nets[0].name if nets else "", kind, operators, ALL_LOOKED_AT)
+
+    def run(self, iterations: int = 1) -> None:
+        """Run the nets; what they derive from inputs that last is derived first."""
+        for _ in range(iterations):
+            if self._prepared is not None:
+                self._prepared.run()
+            super().run()

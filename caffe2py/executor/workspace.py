@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from caffe2py.errors import (
     UsageError,
 )
 from caffe2py.executor.bind import BoundOperator, Origin
-from caffe2py.executor.net import CreatedNet
+from caffe2py.executor.net import CreatedNet, JoinedNets
 from caffe2py.executor.plan import run_plan
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
+from caffe2py.registry.context import BoundNet
 from caffe2py.tensor.tensor import Array, Blob, Int8Tensor, Tensor, as_tensor_array, passed_on
 from caffe2py.tensor.types import Quantum, dtype_name
 
@@ -220,6 +221,10 @@ class Workspace:
     def bind(self, net: NetDef) -> CreatedNet:
         """Bind a net to this workspace without keeping it."""
         return CreatedNet(net, self)
+
+    def join(self, nets: Sequence[BoundNet], written: Collection[str]) -> JoinedNets:
+        """Nets that `bind` made as one, in this order; during a run others write to `written`."""
+        return JoinedNets([net for net in nets if isinstance(net, CreatedNet)], written)
 
     def run_net_once(
         self, net: NetDef, values: Mapping[tuple[int, str], Array] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,13 @@ import numpy as np
 
 from caffe2py.kernels.elementwise import ScalarFunction
 from caffe2py.kernels.jit import Kernel, kernel
+from caffe2py.kernels.parallel import divisible, moving, split
 from caffe2py.kernels.params import Scalar
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
+
+#: Elements that no two threads should write parts of.
+_LINE = 16
 
 #: Two vectors, one element a channel.
 Pair = tuple[Array, Array]
@@ -43,26 +47,26 @@ def _count(dims: tuple[int, ...]) -> int:
 
 
 @kernel("reassoc")
-def _moments(x: Any, mean: Any, variance: Any) -> None:
-    """Mean and (biased) variance of each channel in one pass; both are 0 for no elements.
+def _moments(x: Any, mean: Any, variance: Any, start: int, end: int) -> None:
+    """Mean and (biased) variance of some channels in one pass; both are 0 for no elements.
 
     Sums are float64 and of differences from the channel's first element, so that a large mean
     costs no digits.
     """
-    outer, channels, inner = x.shape
-    for c in range(channels):
+    outer, _, inner = x.shape
+    for c in range(start, end):
         mean[c] = 0
         variance[c] = 0
     if outer * inner == 0:
         return
     if inner == 1:
         for o in range(outer):
-            for c in range(channels):
+            for c in range(start, end):
                 d = np.float64(x[o, c, 0]) - np.float64(x[0, c, 0])
                 mean[c] += d
                 variance[c] += d * d
     else:
-        for c in range(channels):
+        for c in range(start, end):
             first = np.float64(x[0, c, 0])
             total = 0.0
             squares = 0.0
@@ -73,7 +77,7 @@ def _moments(x: Any, mean: Any, variance: Any) -> None:
                     squares += d * d
             mean[c] = total
             variance[c] = squares
-    for c in range(channels):
+    for c in range(start, end):
         d = mean[c] / (outer * inner)
         mean[c] = d + np.float64(x[0, c, 0])
         v = variance[c] / (outer * inner) - d * d
@@ -82,7 +86,13 @@ def _moments(x: Any, mean: Any, variance: Any) -> None:
 
 def launch_moments(x: Array, moments: Pair) -> Launch:
     """Mean and biased variance, as float64, of each channel of x (outer, channels, inner)."""
-    return _moments(x, *moments)
+    return _by_channels(lambda start, end: _moments(x, *moments, start, end), x)
+
+
+def _by_channels(make: Callable[[int, int], Launch], *arrays: Array) -> Launch:
+    """make(first, end) for the channels of arrays (outer, channels, inner), in parts if large."""
+    multiple = _LINE if arrays[0].shape[2] == 1 else 1
+    return divisible(arrays[0].shape[1], 2 * moving(*arrays), make, multiple)
 
 
 @kernel()
@@ -104,28 +114,27 @@ def launch_moments_of_sums(sums: Pair, count: int, moments: Pair) -> Launch:
 def _channel_loop(
     function: ScalarFunction, sources: tuple[int | None, ...], vectors: int
 ) -> Kernel:
-    """y[o, c, i] = f(x0[o, c, i], ..., v0[c], ...), where an input that is y is read as y.
+    """y[r, i] = f(x0[r, i], ..., v0[c], ...), where an input that is y is read as y.
 
-    Reading it under the same name tells the compiler that the two do not overlap by accident.
+    Row r is one of channel c = (first + r) % channels, or if `last` one of all channels, c = i.
+    Reading y under the same name tells the compiler that the two do not overlap by accident.
     """
     arrays = sorted({s for s in sources if s is not None})
-    names = [*(f"x{k}" for k in arrays), *(f"v{k}" for k in range(vectors)), "y"]
-    reads = ["y" if s is None else f"x{s}" for s in sources]
-    per_pixel = ", ".join(
-        [*(f"{n}[o, c, 0]" for n in reads), *(f"v{k}[c]" for k in range(vectors))]
-    )
-    per_run = ", ".join([*(f"{n}[o, c, i]" for n in reads), *(f"a{k}" for k in range(vectors))])
+    names = [*(f"x{k}" for k in arrays), *(f"v{k}" for k in range(vectors)), "y", "first", "last"]
+    reads = ["y[r, i]" if s is None else f"x{s}[r, i]" for s in sources]
+    per_pixel = ", ".join([*reads, *(f"v{k}[i]" for k in range(vectors))])
+    per_run = ", ".join([*reads, *(f"a{k}" for k in range(vectors))])
     lines = [
         f"def loop({', '.join(names)}):",
-        "    for o in range(y.shape[0]):",
-        "        if y.shape[2] == 1:",
-        "            for c in range(y.shape[1]):",
-        f"                y[o, c, 0] = f({per_pixel})",
+        "    for r in range(y.shape[0]):",
+        "        if last:",
+        "            for i in range(y.shape[1]):",
+        f"                y[r, i] = f({per_pixel})",
         "        else:",
-        "            for c in range(y.shape[1]):",
-        *(f"                a{k} = v{k}[c]" for k in range(vectors)),
-        "                for i in range(y.shape[2]):",
-        f"                    y[o, c, i] = f({per_run})",
+        "            c = (first + r) % v0.size",
+        *(f"            a{k} = v{k}[c]" for k in range(vectors)),
+        "            for i in range(y.shape[1]):",
+        f"                y[r, i] = f({per_run})",
     ]
     namespace: dict[str, Any] = {"f": Scalar(function)}
     exec("\n".join(lines), namespace)
@@ -138,6 +147,9 @@ def launch_channel_map(
     function: ScalarFunction, inputs: Sequence[Array], vectors: Sequence[Array], y: Array
 ) -> Launch:
     """y[o, c, i] = function(inputs[0][o, c, i], ..., vectors[0][c], ...); an input may be y."""
+    outer, channels, inner = y.shape
+    last = inner == 1
+    rows = (outer, channels) if last else (outer * channels, inner)
     sources: list[int | None] = []
     distinct: list[Array] = []
     for array in inputs:
@@ -145,8 +157,15 @@ def launch_channel_map(
             sources.append(None)
             continue
         sources.append(len(distinct))
-        distinct.append(array)
-    return _channel_loop(function, tuple(sources), len(vectors))(*distinct, *vectors, y)
+        distinct.append(array.reshape(rows))
+    loop = _channel_loop(function, tuple(sources), len(vectors))
+    target = y.reshape(rows)
+
+    def part(first: int, end: int) -> Launch:
+        parts = (array[first:end] for array in distinct)
+        return loop(*parts, *vectors, target[first:end], first, last)
+
+    return divisible(rows[0], moving(y, *distinct), part)
 
 
 # ---------------------------------------------------------------- batch normalisation
@@ -213,19 +232,21 @@ def launch_clear(vectors: Pair) -> Launch:
 
 
 @kernel("reassoc")
-def _sum_products(x: Any, dy: Any, mean: Any, products: Any, totals: Any) -> None:
-    outer, channels, inner = x.shape
-    for c in range(channels):
+def _sum_products(
+    x: Any, dy: Any, mean: Any, products: Any, totals: Any, start: int, end: int
+) -> None:
+    outer, _, inner = x.shape
+    for c in range(start, end):
         products[c] = 0
         totals[c] = 0
     if inner == 1:
         for o in range(outer):
-            for c in range(channels):
+            for c in range(start, end):
                 g = np.float64(dy[o, c, 0])
                 totals[c] += g
                 products[c] += g * (np.float64(x[o, c, 0]) - mean[c])
         return
-    for c in range(channels):
+    for c in range(start, end):
         middle = np.float64(mean[c])
         product = 0.0
         total = 0.0
@@ -249,8 +270,9 @@ def launch_affine_gradient(call: Call, x: Array, dy: Array, saved: Pair, out: Pa
     """dscale = sum of dy * (x - mean) * inv_std and dbias = sum of dy; `saved` is mean, inv_std."""
     mean, inverse = saved
     products, totals = (call.scratch(mean.shape, np.float64) for _ in range(2))
+    arrays = (x, dy, mean, products, totals)
     return [
-        _sum_products(x, dy, mean, products, totals),
+        _by_channels(lambda start, end: _sum_products(*arrays, start, end), x, dy),
         _affine_gradient(products, totals, inverse, *out),
     ]
 
@@ -325,20 +347,20 @@ def _clear_row(row: Any) -> None:
         row[j] = 0
 
 
-def _overlap(a: Any, b: Any, shift: Any) -> Any:
-    """The parts of two rows of one length where b[j + shift] stands against a[j]."""
-    if shift < 0:
-        return a[-shift:], b[: max(b.size + shift, 0)]
-    return a[: max(a.size - shift, 0)], b[shift:]
+def _overlap(a: Any, b: Any, first: Any, shift: Any) -> Any:
+    """The parts of two rows where b[first + j + shift] stands against a[j]."""
+    start = min(max(-first - shift, 0), a.size)
+    end = max(min(b.size - first - shift, a.size), start)
+    return a[start:end], b[first + shift + start : first + shift + end]
 
 
 def _response_scale(
-    x: Any, inner: Any, before: Any, after: Any, alpha: Any, bias: Any, scale: Any
+    x: Any, first: Any, inner: Any, before: Any, after: Any, alpha: Any, bias: Any, scale: Any
 ) -> None:
-    """scale = bias + alpha * sum of squares over a window of channels."""
+    """scale = bias + alpha * sum of squares over a window of channels, from x[first] on."""
     _clear_row(scale)
     for k in range(-before, after + 1):
-        here, there = _overlap(scale, x, k * inner)
+        here, there = _overlap(scale, x, first, k * inner)
         for j in range(here.size):
             here[j] += there[j] * there[j]
     for j in range(scale.size):
@@ -373,11 +395,14 @@ def _response(
     beta: Any,
     scale: Any,
     y: Any,
+    start: int,
+    end: int,
 ) -> None:
+    """Elements `start` to `end` of all rows."""
     for o in range(x.shape[0]):
-        row = scale[o] if scale.shape[0] > 1 else scale[0]
-        _response_scale(x[o], inner, before, after, alpha, bias, row)
-        _over_power(x[o], row, beta, y[o])
+        row = scale[o, start:end] if scale.shape[0] > 1 else scale[0, start:end]
+        _response_scale(x[o], start, inner, before, after, alpha, bias, row)
+        _over_power(x[o, start:end], row, beta, y[o, start:end])
 
 
 @kernel("contract")
@@ -397,12 +422,12 @@ def _response_gradient(
     scale, ratio, sums = scratch[0], scratch[1], scratch[2]
     steep = x.dtype.type(-2) * alpha * beta
     for o in range(x.shape[0]):
-        _response_scale(x[o], inner, before, after, alpha, bias, scale)
+        _response_scale(x[o], 0, inner, before, after, alpha, bias, scale)
         for j in range(scale.size):
             ratio[j] = dy[o, j] * y[o, j] / scale[j]
         _clear_row(sums)
         for k in range(-after, before + 1):
-            here, there = _overlap(sums, ratio, k * inner)
+            here, there = _overlap(sums, ratio, 0, k * inner)
             for j in range(here.size):
                 here[j] += there[j]
         _over_power(dy[o], scale, beta, dx[o])
@@ -429,18 +454,36 @@ class Response:
         sizes = (x.shape[2], min(self.before, most), min(self.after, most))
         return (*sizes, number(self.alpha), number(self.bias), number(self.beta))
 
-    def launch(self, call: Call, x: Array, y: Array, scale: Array | None) -> Launch:
+    def launch(self, call: Call, x: Array, y: Array, scale: Array | None) -> list[Launch]:
         """All arrays are (outer, channels, inner); `scale` is kept where it is asked for."""
-        length = x.shape[1] * x.shape[2]
-        kept = call.scratch((1, length), x.dtype) if scale is None else _flat(scale)
-        return _response(_flat(x), *self._scalars(x), kept, _flat(y))
+        outer, length = len(x), x.shape[1] * x.shape[2]
+        scalars, work = self._scalars(x), self._work(x)
 
-    def launch_gradient(self, call: Call, x: Array, y: Array, dy: Array, dx: Array) -> Launch:
+        def launch(first: int, end: int, start: int, stop: int) -> Launch:
+            own = call.scratch((1, length), x.dtype) if scale is None else _flat(scale[first:end])
+            images = _flat(x[first:end]), _flat(y[first:end])
+            return _response(images[0], *scalars, own, images[1], start, stop)
+
+        def some_images(first: int, end: int) -> Launch:
+            return launch(first, end, 0, length)
+
+        if outer > length:
+            return split(outer, work, some_images)
+        return split(length, work, lambda start, stop: launch(0, outer, start, stop), _LINE)
+
+    def _work(self, x: Array) -> float:
+        """Nanoseconds for a pass over the windows of x."""
+        return moving(x) * (self.before + self.after + 4)
+
+    def launch_gradient(self, call: Call, x: Array, y: Array, dy: Array, dx: Array) -> list[Launch]:
         """Dx = dy * scale ** -beta - 2 * alpha * beta * x * sum of dy * y / scale."""
-        scratch = call.scratch((3, x.shape[1] * x.shape[2]), x.dtype)
-        return _response_gradient(
-            _flat(x), _flat(y), _flat(dy), *self._scalars(x), scratch, _flat(dx)
-        )
+
+        def part(first: int, end: int) -> Launch:
+            scratch = call.scratch((3, x.shape[1] * x.shape[2]), x.dtype)
+            images = (_flat(a[first:end]) for a in (x, y, dy))
+            return _response_gradient(*images, *self._scalars(x), scratch, _flat(dx[first:end]))
+
+        return split(len(x), 2 * self._work(x), part)
 
 
 def _flat(x: Array) -> Array:

@@ -9,7 +9,8 @@ import numpy as np
 from caffe2py.errors import DTypeError, ShapeError
 from caffe2py.kernels.callback import launch_python
 from caffe2py.kernels.copy import launch_copy
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.jit import Kernel, kernel
+from caffe2py.kernels.parallel import CHUNK, by_rows
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, dtype_name, shape_text
@@ -140,7 +141,7 @@ def launch_convert(call: Call, x: Array, y: Array) -> list[Launch]:
     launches = []
     if x.dtype == HALF:
         single = y if y.dtype == np.float32 else call.scratch(x.shape, np.float32)
-        launches.append(_widen_half(x.view(np.uint16), single.view(np.uint32)))
+        launches.append(_flat(_widen_half, x.view(np.uint16), single.view(np.uint32)))
         if single is y:
             return launches
         x = single
@@ -155,14 +156,18 @@ def _plain(array: Array) -> Array:
 def _launch_plain(x: Array, y: Array) -> Launch:
     """The conversion of integers, float32 and float64."""
     if y.dtype == HALF:
-        return _to_half(x, y.view(np.uint16))
+        return _flat(_to_half, x, y.view(np.uint16), effort=10)
     if y.dtype == np.bool_:
-        return _differs_from_zero(x, y.view(np.uint8))
+        return _flat(_differs_from_zero, x, y.view(np.uint8))
     if x.dtype.kind == "f" and y.dtype.kind in "iu":
-        return _truncate_long(x, y) if y.itemsize == 8 else _truncate(x, y)
+        return _flat(_truncate_long if y.itemsize == 8 else _truncate, x, y)
     if x.dtype.kind in "iu" and y.dtype.kind in "iu" and x.itemsize == y.itemsize:
         return launch_copy(x.view(y.dtype), y)
-    return _convert(x, y)
+    return _flat(_convert, x, y)
+
+
+def _flat(loop: Kernel, x: Array, y: Array, effort: float = 1) -> Launch:
+    return by_rows(loop, x, y, effort=effort, multiple=CHUNK)
 
 
 def _write_text(x: Array, y: Array) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from caffe2py.errors import ShapeError
 from caffe2py.kernels.callback import launch_assign
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import CHUNK, by_rows, divisible, moving
 from caffe2py.kernels.params import Intrinsic
 from caffe2py.kernels.vector import lanes, vector_lanes
 from caffe2py.registry.context import Call, Launch
@@ -25,6 +26,9 @@ _BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 _TALL, _WIDE, _NARROW = 16, 64, 16
 _PAGE = 4096
 _SQUARES_TALL = 64
+
+#: Fewer transpositions than these are not shared out one by one.
+_MANY = 8
 
 _MOVES = ("emit.py", "emit_moves.py")
 
@@ -58,7 +62,7 @@ def launch_copy(x: Array, y: Array) -> Launch:
     _require_copy(x, y)
     if x.dtype == STRING:
         return launch_assign(y.reshape(-1), x.reshape(-1))
-    return _copy(_flat_bits(x), _flat_bits(y))
+    return by_rows(_copy, _flat_bits(x), _flat_bits(y), multiple=CHUNK)
 
 
 # ---------------------------------------------------------------- one value everywhere
@@ -77,7 +81,8 @@ def launch_fill(value: Array, y: Array) -> Launch:
         raise ShapeError(f"cannot fill {y.dtype} with {value.dtype}{shape_text(value.shape)}")
     if y.dtype == STRING:
         return launch_assign(y, value.reshape(()))
-    return _fill(_flat_bits(value), _flat_bits(y))
+    word = _flat_bits(value)
+    return by_rows(lambda part: _fill(word, part), _flat_bits(y), multiple=CHUNK)
 
 
 # ---------------------------------------------------------------- columns
@@ -105,23 +110,34 @@ def launch_copy_columns(x: Array, x_first: int, y: Array, y_first: int, width: i
     if x.dtype == STRING:
         target, source = y[:, y_first : y_first + width], x[:, x_first : x_first + width]
         return launch_assign(target, source)
-    columns = (_flat_bits(x), x_first, x.shape[1], _flat_bits(y), y_first, y.shape[1])
-    return _copy_columns(*columns, x.shape[0], width)
+
+    def part(first: int, end: int) -> Launch:
+        source, target = _flat_bits(x[first:end]), _flat_bits(y[first:end])
+        places = (source, x_first, x.shape[1], target, y_first, y.shape[1])
+        return _copy_columns(*places, end - first, width)
+
+    work = 2 * moving(y[:1, :width]) * len(y)
+    return divisible(len(y), work, part)
 
 
 # ---------------------------------------------------------------- other orders of the axes
 
 
 @kernel()
-def _copy_rows(x: Any, y: Any, sizes: Any, steps: Any, count: int, step: int, width: int) -> None:
-    """Rows of `width` neighbours; `count` of them `step` apart, within the outer axes."""
-    for block in range(y.size // (count * width)):
+def _copy_rows(
+    x: Any, y: Any, sizes: Any, steps: Any, count: int, step: int, width: int, first: int, end: int
+) -> None:
+    """Rows of `width` neighbours; `count` of them `step` apart, within the outer axes.
+
+    The rows `first` to `end` of y are copied.
+    """
+    for block in range(first // count, -(-end // count)):
         rest = block
         start = 0
         for axis in range(sizes.size - 1, -1, -1):
             start += rest % sizes[axis] * steps[axis]
             rest = rest // sizes[axis]
-        for row in range(count):
+        for row in range(max(first - block * count, 0), min(end - block * count, count)):
             at = (block * count + row) * width
             source = x[start + row * step : start + row * step + width]
             target = y[at : at + width]
@@ -136,10 +152,10 @@ def _copy_tiles(
     """Transpositions of [wide, tall] to [tall, wide], one for each place of the outer axes.
 
     `square` holds tall, y_step, wide, x_step: x[j, i] is at j * x_step + i, y[i, j] at
-    i * y_step + j.
+    i * y_step + j; then which of the outer places are done, and which rows of their results.
     """
-    tall, y_step, wide, x_step = square[0], square[1], square[2], square[3]
-    for block in range(y.size // (tall * wide)):
+    y_step, wide, x_step = square[1], square[2], square[3]
+    for block in range(square[4], square[5]):
         rest = block
         from_x = 0
         from_y = 0
@@ -147,10 +163,10 @@ def _copy_tiles(
             from_x += rest % sizes[axis] * x_steps[axis]
             from_y += rest % sizes[axis] * y_steps[axis]
             rest = rest // sizes[axis]
-        for top in range(0, tall, _TALL):
+        for top in range(square[6], square[7], _TALL):
             for left in range(0, wide, tile):
                 right = min(left + tile, wide)
-                for i in range(top, min(top + _TALL, tall)):
+                for i in range(top, min(top + _TALL, square[7])):
                     target = y[from_y + i * y_step + left : from_y + i * y_step + right]
                     source = from_x + i + left * x_step
                     for j in range(right - left):
@@ -164,7 +180,7 @@ def _copy_squares(
     """As `_copy_tiles`, by squares in registers: a vector of either side at a time."""
     tall, y_step, wide, x_step = square[0], square[1], square[2], square[3]
     side = lanes(x)
-    for block in range(y.size // (tall * wide)):
+    for block in range(square[4], square[5]):
         rest = block
         from_x = 0
         from_y = 0
@@ -172,9 +188,9 @@ def _copy_squares(
             from_x += rest % sizes[axis] * x_steps[axis]
             from_y += rest % sizes[axis] * y_steps[axis]
             rest = rest // sizes[axis]
-        for top in range(0, tall, _SQUARES_TALL):
+        for top in range(square[6], square[7], _SQUARES_TALL):
             for left in range(0, wide, tile):
-                for row in range(top, min(top + _SQUARES_TALL, tall), side):
+                for row in range(top, min(top + _SQUARES_TALL, square[7]), side):
                     i = min(row, tall - side)  # the last squares overlap the ones before them
                     for column in range(left, min(left + tile, wide), side):
                         j = min(column, wide - side)
@@ -183,21 +199,26 @@ def _copy_squares(
 
 
 @kernel()
-def _part_threes(x: Any, y: Any) -> None:
-    """x (blocks, n, 3) to y (blocks, 3, n): pixels to planes; literal steps become shuffles."""
+def _part_threes(x: Any, y: Any, start: int, end: int) -> None:
+    """x (blocks, n, 3) to y (blocks, 3, n): pixels to planes; literal steps become shuffles.
+
+    Those from `start` to `end` of each block.
+    """
     for b in range(y.shape[0]):
-        source, first, second, third = x[b], y[b, 0], y[b, 1], y[b, 2]
-        for i in range(source.size // 3):
+        source = x[b, 3 * start : 3 * end]
+        first, second, third = y[b, 0, start:end], y[b, 1, start:end], y[b, 2, start:end]
+        for i in range(first.size):
             first[i] = source[3 * i]
             second[i] = source[3 * i + 1]
             third[i] = source[3 * i + 2]
 
 
 @kernel()
-def _join_threes(x: Any, y: Any) -> None:
-    """x (blocks, 3, n) to y (blocks, n, 3): planes to pixels."""
+def _join_threes(x: Any, y: Any, start: int, end: int) -> None:
+    """x (blocks, 3, n) to y (blocks, n, 3): planes to pixels, those from `start` to `end`."""
     for b in range(x.shape[0]):
-        first, second, third, target = x[b, 0], x[b, 1], x[b, 2], y[b]
+        first, second, third = x[b, 0, start:end], x[b, 1, start:end], x[b, 2, start:end]
+        target = y[b, 3 * start : 3 * end]
         for i in range(first.size):
             target[3 * i] = first[i]
             target[3 * i + 1] = second[i]
@@ -210,9 +231,15 @@ def _launch_threes(x: Array, y: Array, sizes: Sequence[int], near: int) -> Launc
     if near != len(sizes) - 2 or 3 not in (first, second):
         return None
     blocks = x.size // (first * second)
-    if first == 3:
-        return _part_threes(x.reshape(blocks, 3 * second), y.reshape(blocks, 3, second))
-    return _join_threes(x.reshape(blocks, 3, first), y.reshape(blocks, 3 * first))
+    count = second if first == 3 else first
+    pixels, planes = (blocks, 3 * count), (blocks, 3, count)
+
+    def part(start: int, end: int) -> Launch:
+        if first == 3:
+            return _part_threes(x.reshape(pixels), y.reshape(planes), start, end)
+        return _join_threes(x.reshape(planes), y.reshape(pixels), start, end)
+
+    return divisible(count, moving(x, y), part, _WIDE)
 
 
 def launch_transpose(x: Array, axes: Sequence[int], y: Array) -> Launch:
@@ -229,8 +256,12 @@ def launch_transpose(x: Array, axes: Sequence[int], y: Array) -> Launch:
     steps = [step for _, step in walk]
     flat_x, flat_y = _flat_bits(x), _flat_bits(y)
     if steps[-1] == 1:
-        outer = (_ints(sizes[:-2]), _ints(steps[:-2]))
-        return _copy_rows(flat_x, flat_y, *outer, sizes[-2], steps[-2], sizes[-1])
+        rows = (_ints(sizes[:-2]), _ints(steps[:-2]), sizes[-2], steps[-2], sizes[-1])
+
+        def part(first: int, end: int) -> Launch:
+            return _copy_rows(flat_x, flat_y, *rows, first, end)
+
+        return divisible(y.size // sizes[-1], moving(x, y), part)
     near = steps.index(1)  # the axis along which x is read without gaps
     y_steps = [math.prod(sizes[k + 1 :]) for k in range(len(sizes))]
     threes = _launch_threes(flat_x, flat_y, sizes, near) if _in_blocks(walk) else None
@@ -238,11 +269,30 @@ def launch_transpose(x: Array, axes: Sequence[int], y: Array) -> Launch:
         return threes
     outer_axes = [k for k in range(len(sizes) - 1) if k != near]
     lists = [[values[k] for k in outer_axes] for values in (sizes, steps, y_steps)]
-    square = _ints([sizes[near], y_steps[near], sizes[-1], steps[-1]])
+    square = [sizes[near], y_steps[near], sizes[-1], steps[-1]]
     if x.itemsize in (4, 8) and min(sizes[near], sizes[-1]) >= vector_lanes(x.dtype):
-        return _copy_squares(flat_x, flat_y, *map(_ints, lists), square, _WIDE)
+        return _in_squares(_copy_squares, (flat_x, flat_y, *map(_ints, lists)), square, _WIDE)
     tile = _NARROW if steps[-1] * x.itemsize % _PAGE == 0 else _WIDE
-    return _copy_tiles(flat_x, flat_y, *map(_ints, lists), square, tile)
+    return _in_squares(_copy_tiles, (flat_x, flat_y, *map(_ints, lists)), square, tile)
+
+
+def _in_squares(
+    copy: Callable[..., Launch], arrays: Sequence[Array], square: Sequence[int], tile: int
+) -> Launch:
+    """Transpositions of squares, in parts: some of them, or some rows of each if they are few."""
+    tall, _, wide, _ = square
+    blocks = arrays[0].size // (tall * wide)
+
+    def some(first: int, end: int) -> Launch:
+        return copy(*arrays, _ints([*square, first, end, 0, tall]), tile)
+
+    def some_rows(first: int, end: int) -> Launch:
+        return copy(*arrays, _ints([*square, 0, blocks, first, end]), tile)
+
+    work = 2 * moving(*arrays[:2])
+    if blocks < _MANY:
+        return divisible(tall, work, some_rows, _SQUARES_TALL)
+    return divisible(blocks, work, some)
 
 
 def _in_blocks(walk: Sequence[tuple[int, int]]) -> bool:
@@ -276,10 +326,15 @@ def _walk(shape: Sequence[int], axes: Sequence[int]) -> list[tuple[int, int]]:
 
 
 @kernel()
-def _copy_repeated(x: Any, y: Any, sizes: Any, steps: Any, width: int, step: int) -> None:
-    """Rows of `width` elements of y; along them x stands still (`step` 0) or goes on (1)."""
+def _copy_repeated(
+    x: Any, y: Any, sizes: Any, steps: Any, width: int, step: int, first: int
+) -> None:
+    """Rows of `width` elements of y; along them x stands still (`step` 0) or goes on (1).
+
+    y begins with the row `first`.
+    """
     for row in range(y.size // width):
-        rest = row
+        rest = first + row
         start = 0
         for axis in range(sizes.size - 1, -1, -1):
             start += rest % sizes[axis] * steps[axis]
@@ -297,19 +352,25 @@ def _copy_repeated(x: Any, y: Any, sizes: Any, steps: Any, width: int, step: int
 
 def launch_expand(x: Array, y: Array) -> Launch:
     """y = x repeated along the axes where it has one element or none, as numpy broadcasts."""
-    source = np.broadcast_to(x, y.shape)  # ValueError if x does not fit
+    view = np.broadcast_to(x, y.shape)  # ValueError if x does not fit
     if x.dtype != y.dtype:
         raise ShapeError(f"cannot repeat {x.dtype} as {y.dtype}")
     if x.dtype == STRING:
-        return launch_assign(y, source)
+        return launch_assign(y, view)
     if x.size == y.size:
         return launch_copy(x, y)
-    walk = _walk_repeated(source)
+    walk = _walk_repeated(view)
     *outer, (width, step) = walk
-    sizes, steps = [n for n, _ in outer], [s for _, s in outer]
-    return _copy_repeated(
-        _flat_bits(x), _flat_bits(y), _ints(sizes), _ints(steps), max(width, 1), step
-    )
+    if not outer and step == 0 and x.size:
+        return launch_fill(x.reshape(-1)[:1], y)
+    width = max(width, 1)
+    walked = (_ints([n for n, _ in outer]), _ints([s for _, s in outer]), width, step)
+    source, rows = _flat_bits(x), bits(y).reshape(y.size // width, width)
+
+    def part(first: int, end: int) -> Launch:
+        return _copy_repeated(source, rows[first:end].reshape(-1), *walked, first)
+
+    return divisible(len(rows), moving(y), part)
 
 
 def _walk_repeated(source: Array) -> list[tuple[int, int]]:

@@ -8,32 +8,46 @@ import numpy as np
 
 from caffe2py.kernels.elementwise import launch_map
 from caffe2py.kernels.jit import callable_at, kernel
+from caffe2py.kernels.parallel import CHUNK, split
 from caffe2py.kernels.random import advance, bits32, stream
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
 _WORDS = 2**32
 
+#: Nanoseconds for a random number, within a factor of three.
+_NS = 0.5
+
 
 @kernel()
-def _draw_mask(state: Any, threshold: Any, mask: Any) -> None:
+def _draw_mask(state: Any, threshold: Any, mask: Any, first: int) -> None:
+    """A part of the mask, from its element `first` on."""
     key = stream(state)
     for i in range(mask.size):
-        mask[i] = bits32(key, i) >= threshold
+        mask[i] = bits32(key, first + i) >= threshold
+
+
+@kernel()
+def _advance(state: Any) -> None:
     advance(state)
 
 
-def launch_draw_mask(state: Array, ratio: float, mask: Array) -> Launch:
+def launch_draw_mask(state: Array, ratio: float, mask: Array) -> list[Launch]:
     """Each element is False with probability `ratio`, in [0, 1); every run draws other ones."""
-    threshold = min(round(ratio * _WORDS), _WORDS - 1)
-    return _draw_mask(state, np.uint64(threshold), mask.reshape(-1))
+    threshold = np.uint64(min(round(ratio * _WORDS), _WORDS - 1))
+    flat = mask.reshape(-1)
+
+    def part(first: int, end: int) -> Launch:
+        return _draw_mask(state, threshold, flat[first:end], first)
+
+    return [*split(mask.size, _NS * mask.size, part, CHUNK), _advance(state)]
 
 
 def draw_mask(state: Array, ratio: float, size: int) -> Array:
     """The same at once, for steps that run in Python; a ratio of 1 leaves nothing."""
     mask = np.zeros(size, np.bool_)
-    launch = launch_draw_mask(state, ratio, mask)
-    callable_at(launch.address)(launch.block.ctypes.data)
+    for launch in launch_draw_mask(state, ratio, mask):
+        callable_at(launch.address)(launch.block.ctypes.data)
     return mask if ratio < 1 else np.zeros(size, np.bool_)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from caffe2py.errors import RegistrationError, ShapeError
 from caffe2py.kernels.jit import Kernel
+from caffe2py.kernels.parallel import CHUNK, divisible, moving
 from caffe2py.kernels.params import Scalar
 from caffe2py.registry.broadcast import BROADCAST, aligned_shape, infer_binary
 from caffe2py.registry.context import Call, Launch, Map
@@ -89,15 +90,18 @@ def _as_element(value: Any, dtype: np.dtype[Any]) -> Any:
 
 @functools.cache
 def _broadcast_loop(function: ScalarFunction) -> Kernel:
-    """c = f(a, b), where a and b step by their own strides; the innermost steps are 0 or 1."""
+    """c = f(a, b), where a and b step by their own strides; the innermost steps are 0 or 1.
+
+    c begins with the row `first`.
+    """
     lines = [
-        "def loop(a, b, c, shape, steps):",
+        "def loop(a, b, c, shape, steps, first):",
         "    axes = shape.size",
         "    inner = shape[axes - 1]",
         "    if inner == 0:",
         "        return",
         "    for row in range(c.size // inner):",
-        "        rest = row",
+        "        rest = first + row",
         "        at_a = 0",
         "        at_b = 0",
         "        for axis in range(axes - 2, -1, -1):",
@@ -131,7 +135,20 @@ def launch_broadcast(function: ScalarFunction, a: Array, b: Array, c: Array) -> 
         return launch_map(function, (a, b), c)
     shape, steps = collapse(c.shape, a.shape, b.shape)
     loop = _broadcast_loop(function)
-    return loop(a.reshape(-1), b.reshape(-1), c.reshape(-1), shape, steps)
+    flat = (a.reshape(-1), b.reshape(-1))
+    inner = int(shape[-1])
+    rows = c.reshape(c.size // max(inner, 1), inner)
+
+    def some_rows(first: int, end: int) -> Launch:
+        return loop(*flat, rows[first:end].reshape(-1), shape, steps, first)
+
+    def some_columns(first: int, end: int) -> Launch:
+        ends = (x[first:end] if s else x for x, s in zip(flat, steps[:, 0], strict=True))
+        return loop(*ends, c.reshape(-1)[first:end], np.array([end - first], np.int64), steps, 0)
+
+    if len(shape) == 1:
+        return divisible(inner, 2 * moving(c), some_columns, CHUNK)
+    return divisible(len(rows), 2 * moving(c), some_rows)
 
 
 def collapse(shape: Shape, *operands: Shape) -> tuple[Array, Array]:

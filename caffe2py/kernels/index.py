@@ -14,11 +14,15 @@ from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.callback import launch_assign, launch_python
 from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows, divisible, moving
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, shape_text
 
 _LAST_STATUS = 2**31 - 1
+
+#: Nanoseconds for a row, besides those for its bytes.
+_ROW_NS = 2.0
 
 
 def _status(place):
@@ -51,12 +55,12 @@ def _flat(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 @kernel()
-def _gather(x, indices, step, wrap, y):
-    """y[o, k] = x[o, indices[o * step + k]]"""
-    outer, size, inner = x.shape
+def _gather(x, indices, step, wrap, y, first, end):
+    """y[o, k] = x[o, indices[o * step + k]], the rows `first` to `end` of y."""
+    _, size, inner = x.shape
     count = y.shape[1]
-    for o in range(outer):
-        for k in range(count):
+    for o in range(first // max(count, 1), -(-end // max(count, 1))):
+        for k in range(max(first - o * count, 0), min(end - o * count, count)):
             index = indices[o * step + k]
             if wrap and index < 0:
                 index += size
@@ -102,7 +106,13 @@ def launch_gather(
     explain = _explainer(indices, x.shape[1], wrap=wrap)
     if x.dtype == STRING:
         return launch_python(lambda: _gather_objects(x, flat, step, wrap, y))
-    return _gather(_flat(x, x.shape), flat, step, wrap, _flat(y, y.shape), explain=explain)
+    arrays = (_flat(x, x.shape), flat, step, wrap, _flat(y, y.shape))
+
+    def part(first: int, end: int) -> Launch:
+        return _gather(*arrays, first, end, explain=explain)
+
+    rows = y.shape[0] * y.shape[1]
+    return divisible(rows, _ROW_NS * rows + 3 * moving(y), part)
 
 
 def _gather_objects(x: Array, indices: Array, step: int, wrap: bool, y: Array) -> None:
@@ -223,7 +233,7 @@ def _one_hot(indices, y):
 
 def launch_one_hot(indices: Array, y: Array) -> Launch:
     """y[k, indices[k]] = 1, 0 elsewhere; ValueRangeError (at run time) for what is no column."""
-    return _one_hot(indices.reshape(-1), y, explain=_explainer(indices, y.shape[1]))
+    return by_rows(_one_hot, indices.reshape(-1), y, explain=_explainer(indices, y.shape[1]))
 
 
 # ---------------------------------------------------------------- boxes

@@ -16,6 +16,7 @@ from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.callback import launch_python
 from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, shape_text
@@ -243,7 +244,8 @@ def launch_take(x: Array, rows: Array, pads: Array, y: Array) -> Launch:
     if not fits or not x.dtype == pads.dtype == y.dtype:
         raise ShapeError(f"no {shape_text(y.shape)} of rows {shape_text(x.shape)}")
     if x.dtype != STRING:
-        return _take(bits(x), rows.reshape(-1), bits(pads), bits(y))
+        source, padding_ = bits(x), bits(pads)
+        return by_rows(lambda a, b: _take(source, a, padding_, b), rows.reshape(-1), bits(y))
 
     def assign() -> None:
         y[...] = np.concatenate([pads[::-1], x])[rows.reshape(-1) + len(pads)]

@@ -227,13 +227,16 @@ def _packed(
     call: Call, x: Array, count: int, terms: int, width: int, turned: bool, steady: bool
 ) -> tuple[Array, list[Launch]]:
     size = len(x) * packed_size(count, terms, width)
-    panels = call.scratch((size,), x.dtype, brief=not steady)
     across, along = (1, count) if turned else (terms, 1)
-    launch = _pack(x.reshape(-1), panels, across, along, count, terms, width, len(x))
+
+    def fill(panels: Array) -> Launch:
+        return _pack(x.reshape(-1), panels, across, along, count, terms, width, len(x))
+
     if not steady:
-        return panels, [launch]
-    call.run_now(launch)
-    return panels, []
+        panels = call.scratch((size,), x.dtype, brief=True)
+        return panels, [fill(panels)]
+    key = "panels", x.ctypes.data, x.shape, x.dtype.str, across, along, width
+    return call.prepare(key, size, x.dtype, fill), []
 
 
 def packed_size(count: int, terms: int, width: int) -> int:

@@ -7,9 +7,11 @@ that its logarithm is finite. Labels are checked here: a status s means the one 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows, divisible, moving, split
 from caffe2py.kernels.rows import largest
 from caffe2py.kernels.vectormath import exp, log, log1p, sigmoid
 from caffe2py.registry.context import Call, Launch
@@ -139,8 +141,12 @@ def launch_softmax_loss(
     """
     extra, weighted = (losses, False) if weights is None else (weights.reshape(-1), True)
     if not soft:
-        explain = explain_label(labels, x.shape[1])
-        return _label_losses(x, p, labels.reshape(-1), extra, weighted, losses, explain=explain)
+
+        def hard(a: Array, b: Array, own: Array, factor: Array, z: Array, **rest: Any) -> Launch:
+            return _label_losses(a, b, own, factor, weighted, z, **rest)
+
+        rows = (x, p, labels.reshape(-1), extra, losses)
+        return by_rows(hard, *rows, explain=explain_label(labels, x.shape[1]))
 
     def explain_soft(status: int) -> Error:
         row = labels.reshape(x.shape)[status - 1]
@@ -149,9 +155,11 @@ def launch_softmax_loss(
             f"smallest {row.min(initial=0):g}, sum {row.sum():g}"
         )
 
-    return _distribution_losses(
-        p, labels.reshape(x.shape), extra, weighted, losses, explain=explain_soft
-    )
+    def soft_losses(b: Array, own: Array, factor: Array, z: Array, **rest: Any) -> Launch:
+        return _distribution_losses(b, own, factor, weighted, z, **rest)
+
+    likely = (p, labels.reshape(x.shape), extra, losses)
+    return by_rows(soft_losses, *likely, effort=4, explain=explain_soft)
 
 
 def launch_softmax_loss_gradient(
@@ -159,9 +167,9 @@ def launch_softmax_loss_gradient(
 ) -> Launch:
     """dx[r] = factors[r] * (p[r] - label as a distribution)."""
     if soft:
-        return _distribution_gradient(p, labels.reshape(p.shape), factors, dx)
+        return by_rows(_distribution_gradient, p, labels.reshape(p.shape), factors, dx)
     explain = explain_label(labels, p.shape[1])
-    return _label_gradient(p, labels.reshape(-1), factors, dx, explain=explain)
+    return by_rows(_label_gradient, p, labels.reshape(-1), factors, dx, explain=explain)
 
 
 def launch_average(
@@ -239,9 +247,8 @@ def _pixel_gradient(p, labels, factors, dx):
     for n in range(images):
         for c in range(channels):
             for s in range(pixels):
-                at = n * pixels + s
-                mine = p.dtype.type(1) if labels[at] == c else p.dtype.type(0)
-                dx[n, c, s] = factors[at] * (p[n, c, s] - mine)
+                mine = p.dtype.type(1) if labels[n, s] == c else p.dtype.type(0)
+                dx[n, c, s] = factors[n, s] * (p[n, c, s] - mine)
 
 
 def launch_pixel_loss(
@@ -251,14 +258,17 @@ def launch_pixel_loss(
 
     ValueRangeError (at run time) for labels that are neither IGNORED nor a channel.
     """
-    pixels = x.shape[2]
-    top, total = (call.scratch((pixels,), x.dtype) for _ in range(2))
+
+    def softmax(first: int, end: int) -> Launch:
+        top, total = (call.scratch(x.shape[2:], x.dtype) for _ in range(2))
+        return _pixel_softmax(x[first:end], p[first:end], top, total)
+
     losses, counts = (call.scratch((labels.size,), x.dtype) for _ in range(2))
     extra, weighted = (losses, False) if weights is None else (weights.reshape(-1), True)
     explain = explain_label(labels, x.shape[1])
     flat = labels.reshape(-1)
     return [
-        _pixel_softmax(x, p, top, total),
+        *split(len(x), 8 * moving(x), softmax),
         _pixel_losses(p, flat, extra, weighted, losses, counts, explain=explain),
         launch_average(losses, counts, y, scale=scale),
     ]
@@ -270,12 +280,12 @@ def launch_pixel_loss_gradient(
     """dx = (p - label as a distribution) * weight * scale * dy / sum of weights that count."""
     counts, factors = (call.scratch((labels.size,), p.dtype) for _ in range(2))
     extra, weighted = (counts, False) if weights is None else (weights.reshape(-1), True)
-    flat, channels = labels.reshape(-1), p.shape[1]
+    flat, channels, shape = labels.reshape(-1), p.shape[1], (p.shape[0], p.shape[2])
     explain = explain_label(labels, channels)
     return [
         _pixel_counts(flat, extra, weighted, channels, counts, explain=explain),
         launch_factors(counts, dy, factors, scale=scale),
-        _pixel_gradient(p, flat, factors, dx),
+        by_rows(_pixel_gradient, p, flat.reshape(shape), factors.reshape(shape), dx),
     ]
 
 
@@ -354,13 +364,14 @@ def _entropy_gradient(x, labels, dy, dx):
 
 def launch_label_entropy(x: Array, labels: Array, y: Array) -> Launch:
     """y[r] = -log x[r, label]; ValueRangeError (at run time) for labels that are no column."""
-    return _label_entropy(x, labels.reshape(-1), y, explain=explain_label(labels, x.shape[1]))
+    explain = explain_label(labels, x.shape[1])
+    return by_rows(_label_entropy, x, labels.reshape(-1), y, explain=explain)
 
 
 def launch_label_entropy_gradient(x: Array, labels: Array, dy: Array, dx: Array) -> Launch:
     """dx = -dy[r] / x at the label, 0 elsewhere."""
     explain = explain_label(labels, x.shape[1])
-    return _label_entropy_gradient(x, labels.reshape(-1), dy, dx, explain=explain)
+    return by_rows(_label_entropy_gradient, x, labels.reshape(-1), dy, dx, explain=explain)
 
 
 def launch_entropy(x: Array, labels: Array, y: Array) -> Launch:
@@ -372,12 +383,16 @@ def launch_entropy(x: Array, labels: Array, y: Array) -> Launch:
             f"label {label:g} at position {status - 1} is no probability between 0 and 1"
         )
 
-    return _entropy(x, labels, y, explain=explain)
+    def part(first: int, end: int) -> Launch:
+        rows = (a[first:end] for a in (x, labels, y))
+        return _entropy(*rows, explain=lambda status: explain(status + first * x.shape[1]))
+
+    return divisible(len(x), 4 * moving(x, labels), part)
 
 
 def launch_entropy_gradient(x: Array, labels: Array, dy: Array, dx: Array) -> Launch:
     """dx = -dy[r] * labels / x."""
-    return _entropy_gradient(x, labels, dy, dx)
+    return by_rows(_entropy_gradient, x, labels, dy, dx)
 
 
 # ---------------------------------------------------------------- logistic
@@ -424,14 +439,20 @@ def _logistic_gradient(dy, x, t, kind, dx):
 
 def launch_logistic_loss(x: Array, targets: Array, kind: int, y: Array) -> Launch:
     """y[r] = the mean loss of row r; kind is JOINED, LOG_D or UNJOINED."""
-    return _logistic_losses(x, targets, kind, y.reshape(-1))
+    return by_rows(
+        lambda a, t, b: _logistic_losses(a, t, kind, b), x, targets, y.reshape(-1), effort=4
+    )
 
 
 def launch_logistic_loss_gradient(
     dy: Array, x: Array, targets: Array, kind: int, dx: Array
 ) -> Launch:
     """dx = dy[r] / columns * the derivative of each element's loss."""
-    return _logistic_gradient(dy.reshape(-1), x, targets, kind, dx)
+    return by_rows(
+        lambda db, a, t, da: _logistic_gradient(db, a, t, kind, da),
+        *(dy.reshape(-1), x, targets, dx),
+        effort=3,
+    )
 
 
 # ---------------------------------------------------------------- distances
@@ -480,7 +501,7 @@ def _l1_distance_gradient(x, y, dz, dx, dy):
 def launch_distance(x: Array, y: Array, z: Array, *, squared: bool) -> Launch:
     """z[r] = sum of (x[r] - y[r])^2 / 2 if `squared`, else of |x[r] - y[r]|; x, y are matrices."""
     function = _squared_distance if squared else _l1_distance
-    return function(x, y, z)
+    return by_rows(function, x, y, z)
 
 
 def launch_distance_gradient(
@@ -488,7 +509,7 @@ def launch_distance_gradient(
 ) -> Launch:
     """dx = dz * (x - y), or dz * the sign of that (0 below 1e-12); dy = -dx."""
     function = _squared_distance_gradient if squared else _l1_distance_gradient
-    return function(x, y, dz, dx, dy)
+    return by_rows(function, x, y, dz, dx, dy)
 
 
 # ---------------------------------------------------------------- accuracy

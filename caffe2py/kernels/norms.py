@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from caffe2py.errors import Error
 from caffe2py.kernels.channels import Pair
 from caffe2py.kernels.index import index_error
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import blocks_of, by_rows, divisible, moving
+from caffe2py.kernels.rownorm import launch_add_blocks
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -45,7 +48,7 @@ def _unit(x: Any, first: bool, y: Any) -> None:
 
 def launch_unit(x: Array, y: Array, *, first: bool = False) -> Launch:
     """y = x divided by its norm along the middle of three axes: Euclidean, or (first) the sum."""
-    return _unit(x, first, y)
+    return by_rows(lambda a, b: _unit(a, first, b), x, y, effort=3)
 
 
 @kernel("reassoc")
@@ -66,7 +69,7 @@ def _unit_gradient(x: Any, dy: Any, dx: Any) -> None:
 
 def launch_unit_gradient(x: Array, dy: Array, dx: Array) -> Launch:
     """The gradient of launch_unit for the Euclidean norm; the arrays have three axes."""
-    return _unit_gradient(x, dy, dx)
+    return by_rows(_unit_gradient, x, dy, dx, effort=3)
 
 
 # ---------------------------------------------------------------- root mean squares of rows
@@ -87,16 +90,29 @@ def _mean_square(x: Any, epsilon: Any, scale: Any, bias: Any, y: Any, inverse: A
 
 def launch_mean_square(x: Array, epsilon: float, affine: Pair, y: Array, inverse: Array) -> Launch:
     """y = x * inverse * scale + bias, inverse = 1 / sqrt(the mean of x * x + epsilon) of a row."""
-    return _mean_square(x, epsilon, *affine, y, inverse)
+    return by_rows(
+        lambda a, b, inverses: _mean_square(a, epsilon, *affine, b, inverses), x, y, inverse
+    )
 
 
 @kernel("reassoc", "contract")
-def _mean_square_gradient(dy: Any, x: Any, scale: Any, inverse: Any, dx: Any, sums: Any) -> None:
+def _mean_square_gradient(
+    dy: Any, x: Any, scale: Any, inverse: Any, dx: Any, sums: Any, first: int, end: int
+) -> None:
+    """Of the blocks `first` to `end` of the rows, each with sums of its own."""
+    for b in range(first, end):
+        from_, to = x.shape[0] * b // sums.shape[0], x.shape[0] * (b + 1) // sums.shape[0]
+        _block_gradient(dy, x, scale, inverse, dx, sums[b], from_, to)
+
+
+def _block_gradient(
+    dy: Any, x: Any, scale: Any, inverse: Any, dx: Any, sums: Any, first: Any, end: Any
+) -> None:
     number = x.dtype.type
     for k in range(2):
         for i in range(x.shape[1]):
             sums[k, i] = 0
-    for r in range(x.shape[0]):
+    for r in range(first, end):
         factor = np.float64(inverse[r])
         slope = 0.0
         for i in range(x.shape[1]):
@@ -108,31 +124,34 @@ def _mean_square_gradient(dy: Any, x: Any, scale: Any, inverse: Any, dx: Any, su
             sums[1, i] += dy[r, i]
 
 
-@kernel()
-def _round_sums(sums: Any, first: Any, second: Any) -> None:
-    for i in range(first.size):
-        first[i] = sums[0, i]
-        second[i] = sums[1, i]
-
-
 def launch_mean_square_gradient(
     call: Call, dy: Array, x: Array, scale: Array, inverse: Array, dx: Array, out: Pair
 ) -> list[Launch]:
     """dx of launch_mean_square and, in `out`, dscale and dbias, sums over the rows."""
-    sums = call.scratch((2, x.shape[1]), np.float64)
-    return [_mean_square_gradient(dy, x, scale, inverse, dx, sums), _round_sums(sums, *out)]
+    blocks = blocks_of(len(x))
+    sums = call.scratch((blocks, 2, x.shape[1]), np.float64)
+    arrays = (dy, x, scale, inverse, dx, sums)
+    gradient = divisible(
+        blocks, 3 * moving(x, dy, dx), lambda first, end: _mean_square_gradient(*arrays, first, end)
+    )
+    return [gradient, launch_add_blocks(sums, out)]
 
 
 # ---------------------------------------------------------------- groups of channels
 
 
 @kernel("reassoc")
-def _group_moments(x: Any, width: int, epsilon: Any, mean: Any, inverse: Any) -> None:
-    """Of groups of `width` channels; differences from the first element keep large means exact."""
-    items, outer, channels, inner = x.shape
+def _group_moments(
+    x: Any, width: int, epsilon: Any, mean: Any, inverse: Any, start: int, end: int
+) -> None:
+    """Of the groups `start` to `end` of `width` channels, of all items.
+
+    Differences from the first element keep large means exact.
+    """
+    items, outer, _, inner = x.shape
     count = outer * width * inner
     for n in range(items):
-        for g in range(channels // width):
+        for g in range(start, end):
             first = np.float64(x[n, 0, g * width, 0]) if count > 0 else 0.0
             total = 0.0
             squares = 0.0
@@ -150,12 +169,12 @@ def _group_moments(x: Any, width: int, epsilon: Any, mean: Any, inverse: Any) ->
 
 @kernel("reassoc", "contract")
 def _group_normalize(
-    x: Any, width: int, scale: Any, bias: Any, mean: Any, inverse: Any, y: Any
+    x: Any, width: int, scale: Any, bias: Any, mean: Any, inverse: Any, y: Any, start: int, end: int
 ) -> None:
-    items, outer, channels, inner = x.shape
+    items, outer, _, inner = x.shape
     for n in range(items):
         for o in range(outer):
-            for c in range(channels):
+            for c in range(start * width, end * width):
                 middle = mean[n, c // width]
                 factor = inverse[n, c // width] * scale[c]
                 for i in range(inner):
@@ -170,18 +189,24 @@ def launch_group_norm(
     Mean and inverse = 1 / sqrt(variance + epsilon) go to `moments`, (items, groups of `width`
     channels); scale and bias have one element a channel.
     """
+
+    def groups(effort: float, make: Callable[[int, int], Launch]) -> Launch:
+        return divisible(moments[0].shape[1], effort * moving(x), make)
+
     return [
-        _group_moments(x, width, epsilon, *moments),
-        _group_normalize(x, width, *affine, *moments, y),
+        groups(3, lambda a, b: _group_moments(x, width, epsilon, *moments, a, b)),
+        groups(2, lambda a, b: _group_normalize(x, width, *affine, *moments, y, a, b)),
     ]
 
 
 @kernel("reassoc")
-def _group_sums(dy: Any, x: Any, width: int, mean: Any, inverse: Any, sums: Any) -> None:
+def _group_sums(
+    dy: Any, x: Any, width: int, mean: Any, inverse: Any, sums: Any, start: int, end: int
+) -> None:
     """sums[0, n, c] = the sum of dy * (x - mean) * inverse, sums[1, n, c] = that of dy."""
-    items, outer, channels, inner = x.shape
+    items, outer, _, inner = x.shape
     for n in range(items):
-        for c in range(channels):
+        for c in range(start * width, end * width):
             middle = np.float64(mean[n, c // width])
             product = 0.0
             total = 0.0
@@ -195,13 +220,14 @@ def _group_sums(dy: Any, x: Any, width: int, mean: Any, inverse: Any, sums: Any)
 
 @kernel()
 def _group_gradient(
-    dy: Any, x: Any, width: int, scale: Any, mean: Any, inverse: Any, sums: Any, dx: Any
-) -> None:
+    dy: Any, x: Any, width: int, scale: Any, mean: Any, inverse: Any, sums: Any, dx: Any,
+    start: int, end: int,
+) -> None:  # fmt: skip
     number = x.dtype.type
-    items, outer, channels, inner = x.shape
+    items, outer, _, inner = x.shape
     count = outer * width * inner
     for n in range(items):
-        for g in range(channels // width):
+        for g in range(start, end):
             slope = 0.0
             level = 0.0
             for c in range(g * width, (g + 1) * width):
@@ -237,9 +263,13 @@ def launch_group_norm_gradient(
     """dx of launch_group_norm and, in `out`, dscale and dbias."""
     width = x.shape[2] // moments[0].shape[1]
     sums = call.scratch((2, x.shape[0], x.shape[2]), np.float64)
+
+    def groups(make: Callable[[int, int], Launch]) -> Launch:
+        return divisible(moments[0].shape[1], 3 * moving(x, dy), make)
+
     return [
-        _group_sums(dy, x, width, *moments, sums),
-        _group_gradient(dy, x, width, scale, *moments, sums, dx),
+        groups(lambda a, b: _group_sums(dy, x, width, *moments, sums, a, b)),
+        groups(lambda a, b: _group_gradient(dy, x, width, scale, *moments, sums, dx, a, b)),
         _sum_items(sums, *out),
     ]
 
@@ -248,9 +278,9 @@ def launch_group_norm_gradient(
 
 
 @kernel("reassoc")
-def _channel_sums(x: Any, factor: Any, sums: Any, squares: Any) -> None:
-    outer, channels, inner = x.shape
-    for c in range(channels):
+def _channel_sums(x: Any, factor: Any, sums: Any, squares: Any, start: int, end: int) -> None:
+    outer, _, inner = x.shape
+    for c in range(start, end):
         total = 0.0
         square = 0.0
         for o in range(outer):
@@ -264,7 +294,11 @@ def _channel_sums(x: Any, factor: Any, sums: Any, squares: Any) -> None:
 
 def launch_channel_sums(x: Array, factor: float, out: Pair) -> Launch:
     """The sums of x and of x * x over all but the middle of three axes, times a factor."""
-    return _channel_sums(x, factor, *out)
+    return divisible(
+        x.shape[1],
+        2 * moving(x),
+        lambda start, end: _channel_sums(x, factor, *out, start, end),
+    )
 
 
 @kernel()
@@ -279,7 +313,7 @@ def _channel_slopes(x: Any, dmean: Any, dsquares: Any, factor: Any, dx: Any) -> 
 
 def launch_channel_slopes(x: Array, grads: Pair, factor: float, dx: Array) -> Launch:
     """The gradient of launch_channel_sums."""
-    return _channel_slopes(x, *grads, factor, dx)
+    return by_rows(lambda a, da: _channel_slopes(a, *grads, factor, da), x, dx)
 
 
 # ---------------------------------------------------------------- chosen rows

@@ -8,11 +8,14 @@ That row lies in a scratch line that is wide enough for all windows, pads includ
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows, moving, split
 from caffe2py.kernels.params import Intrinsic
 from caffe2py.kernels.whole_pool import (
     launch_whole_max,
@@ -307,6 +310,21 @@ def _spread(share: Any, stride: Any, size: Any, width: Any, phases: Any, line: A
 # ---------------------------------------------------------------- launching
 
 
+@dataclass(frozen=True)
+class _Geometry:
+    """Spans of rows, what kernels know of a row, and what line a row of the image needs."""
+
+    depths: Array
+    heights: Array
+    row: Array
+    size: int
+    dtype: Any
+
+    def line(self, call: Call) -> Array:
+        """A scratch line for one launch."""
+        return call.scratch((self.size,), self.dtype)
+
+
 class Pool:
     """Launches for one window on images of one shape."""
 
@@ -334,8 +352,7 @@ class Pool:
         depth, height, pixels = (int(n) for n in self._table[row])
         return array.reshape(self._planes, depth, height, pixels * self._width)
 
-    def _geometry(self, call: Call, dtype: Any) -> tuple[Array, Array, Array, Array]:
-        """Spans of rows, what kernels know of a row, and a scratch line for it."""
+    def _geometry(self, dtype: Any) -> _Geometry:
         r, width = self._row, self._width
         lead = max(r["begin"], 0)
         first = lead - r["begin"]
@@ -347,8 +364,8 @@ class Pool:
         row[[_STRIDE, _SIZE, _WIDTH]] = r["stride"], r["size"], width
         row[[_HEIGHT, _PLANE]] = height, depth * height
         reach = first + max((r["out"] - 1) * r["stride"] + r["size"], self._phases())
-        line = call.scratch((max(reach, lead + r["image"]) * width,), dtype)
-        return self._spans[0], self._spans[1], row, line
+        size = max(reach, lead + r["image"]) * width
+        return _Geometry(self._spans[0], self._spans[1], row, size, dtype)
 
     def _phases(self) -> int:
         """Elements of a row of windows, the image's split by their place in the stride."""
@@ -391,21 +408,47 @@ class Pool:
         around: Array = np.stack([first, np.maximum(first, last)], axis=1)
         return around
 
-    def launch_max(self, call: Call, x: Array, y: Array) -> Launch:
+    def launch_max(self, call: Call, x: Array, y: Array) -> list[Launch]:
         """y[o] = the largest element of window o; NaN if it holds one."""
         if self._width == 1 and self._whole():
-            return launch_whole_max(self._flat(x)[..., 0], y.reshape(-1))
-        geometry = self._geometry(call, x.dtype)
-        return _max_pool(x.reshape(-1), self._rows(y, OUT), *geometry)
+            return [launch_whole_max(self._flat(x)[..., 0], y.reshape(-1))]
+        geometry = self._geometry(x.dtype)
 
-    def launch_average(self, call: Call, x: Array, y: Array, *, include_pad: bool) -> Launch:
+        def run(source: Array, target: Array, heights: Array) -> Launch:
+            own = (geometry.depths, heights, geometry.row, geometry.line(call))
+            return _max_pool(source, target, *own)
+
+        return self._launch_folds(x, y, run)
+
+    def _launch_folds(self, x: Array, y: Array, run: Callable[..., Launch]) -> list[Launch]:
+        """run(x, y, spans of rows) for some planes each, or for some rows of the only one."""
+        rows, heights = self._rows(y, OUT), self._spans[1]
+        planes = x.reshape(self._planes, x.size // max(self._planes, 1))
+        work = moving(x, y) + moving(y) * float(self._table[KERNEL].prod())
+
+        def some_rows(first: int, end: int) -> Launch:
+            return run(x.reshape(-1), rows[:, :, first:end], heights[first:end])
+
+        def some_planes(first: int, end: int) -> Launch:
+            return run(planes[first:end].reshape(-1), rows[first:end], heights)
+
+        if rows.shape[:2] == (1, 1):
+            return split(len(heights), work, some_rows)
+        return split(self._planes, work, some_planes)
+
+    def launch_average(self, call: Call, x: Array, y: Array, *, include_pad: bool) -> list[Launch]:
         """y[o] = the mean of window o; with `include_pad` padding counts as elements that are 0."""
         if self._width == 1 and self._whole():
             divisor = self._divisor(x.dtype, include_pad=include_pad)
-            return launch_whole_mean(self._flat(x)[..., 0], divisor, y.reshape(-1))
-        geometry = self._geometry(call, x.dtype)
+            return [launch_whole_mean(self._flat(x)[..., 0], divisor, y.reshape(-1))]
+        geometry = self._geometry(x.dtype)
         counts = self._counts(x.dtype, include_pad=include_pad)
-        return _average_pool(x.reshape(-1), self._rows(y, OUT), *geometry, *counts)
+
+        def run(source: Array, target: Array, heights: Array) -> Launch:
+            own = (geometry.depths, heights, geometry.row, geometry.line(call))
+            return _average_pool(source, target, *own, *counts)
+
+        return self._launch_folds(x, y, run)
 
     def launch_max_gradient(self, x: Array, y: Array, dy: Array, dx: Array) -> Launch:
         """dx[i] = sum of dy[o] over the windows o around i whose y[o] equals x[i]."""
@@ -418,22 +461,38 @@ class Pool:
         r = self._row
         flat = self._spans[0].tolist() == [[0, 1]]  # images and windows of depth 1
         if self._width > 1 or r["stride"] > 2 or r["begin"] < 0 or not flat or x.shape[1] > 1:
-            return _max_pool_gradient(x, y, dy, *self._spans, self._width, dx)
+            fixed = (*self._spans, self._width)
+            return by_rows(
+                lambda a, b, db, da: _max_pool_gradient(a, b, db, *fixed, da),
+                *(x, y, dy, dx),
+                effort=float(self._table[KERNEL].prod()),
+            )
         along = tuple(np.int64(n) for n in (r["stride"], r["size"], r["begin"], r["out"]))
         around = self._around(_ROW - 1)
-        return _max_pool_row_gradient(x, y.reshape(-1), dy.reshape(-1), around, *along, dx)
+
+        def run(a: Array, b: Array, db: Array, da: Array) -> Launch:
+            return _max_pool_row_gradient(a, b.reshape(-1), db.reshape(-1), around, *along, da)
+
+        return by_rows(run, x, y, dy, dx, effort=3)
 
     def launch_average_gradient(
         self, call: Call, dy: Array, dx: Array, *, include_pad: bool
-    ) -> Launch:
+    ) -> list[Launch]:
         """dx[i] = sum of dy[o] / count[o] over the windows o around i."""
         if self._whole():
             divisor = self._divisor(dy.dtype, include_pad=include_pad)
             own = dy.reshape(self._planes, self._width)
-            return launch_whole_mean_gradient(own, divisor, self._flat(dx))
-        geometry = self._geometry(call, dy.dtype)
+            return [launch_whole_mean_gradient(own, divisor, self._flat(dx))]
+        geometry = self._geometry(dy.dtype)
         counts = self._counts(dy.dtype, include_pad=include_pad)
-        share = call.scratch((self._row["out"] * self._width,), dy.dtype)
-        phases = call.scratch((self._phases(),), dy.dtype)
         dy, dx = self._rows(dy, OUT), self._rows(dx, IMAGE)
-        return _average_pool_gradient(dy, *geometry, share, phases, *counts, dx)
+
+        def part(first: int, end: int) -> Launch:
+            share = call.scratch((self._row["out"] * self._width,), dy.dtype)
+            phases = call.scratch((self._phases(),), dy.dtype)
+            lines = (geometry.depths, geometry.heights, geometry.row, geometry.line(call))
+            target = dx[first:end]
+            return _average_pool_gradient(dy[first:end], *lines, share, phases, *counts, target)
+
+        work = moving(dy, dx) + moving(dy) * float(self._table[KERNEL].prod())
+        return split(self._planes, work, part)

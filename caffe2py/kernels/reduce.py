@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,16 @@ import numpy as np
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows, divisible, moving
 from caffe2py.kernels.params import Intrinsic
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
+
+#: Elements that no two threads should write parts of.
+_LINE = 16
+
+#: Rather this many arrays for parts than columns of each.
+_MANY = 8
 
 #: From the array and the result the launch that reduces the last axis, or the middle one.
 Step = Callable[[Array, Array], Launch]
@@ -48,14 +56,16 @@ def _sum_rows(x: Any, y: Any) -> None:
 
 
 @kernel()
-def _sum_columns(x: Any, y: Any) -> None:
-    """y[o, i] = sum over r of x[o, r, i], row after row."""
+def _sum_columns(x: Any, y: Any, first: int, end: int) -> None:
+    """y[o, i] = sum over r of x[o, r, i], row after row, for first <= i < end."""
     for o in range(x.shape[0]):
-        for i in range(x.shape[2]):
-            y[o, i] = 0
+        target = y[o, first:end]
+        for i in range(target.size):
+            target[i] = 0
         for r in range(x.shape[1]):
-            for i in range(x.shape[2]):
-                y[o, i] += x[o, r, i]
+            source = x[o, r, first:end]
+            for i in range(target.size):
+                target[i] += source[i]
 
 
 def launch_sum(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Launch]:
@@ -64,8 +74,16 @@ def launch_sum(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
     Neighbouring summed axes are taken as one; separate groups are summed from the last to the first
     through scratch arrays.
     """
-    rows = _sum_float_rows if x.dtype.kind == "f" else _sum_rows
-    return _by_groups(call, x, axes, y, rows, _sum_columns)
+    loop = _sum_float_rows if x.dtype.kind == "f" else _sum_rows
+    return _by_groups(call, x, axes, y, partial(by_rows, loop), partial(_by_columns, _sum_columns))
+
+
+def _by_columns(reduce: Callable[..., Launch], x: Array, y: Array) -> Launch:
+    """reduce(x, y, first, end) for ranges of the last axis; or of the first, if it is large."""
+    columns = x.shape[2]
+    if len(x) >= _MANY:
+        return by_rows(lambda a, b: reduce(a, b, 0, columns), x, y)
+    return divisible(columns, moving(x), lambda first, end: reduce(x, y, first, end), _LINE)
 
 
 def _by_groups(
@@ -123,12 +141,12 @@ def _max_rows(x: Any, lowest: Any, y: Any) -> None:
 
 
 @kernel()
-def _max_columns(x: Any, lowest: Any, y: Any) -> None:
+def _max_columns(x: Any, y: Any, first: int, end: int, lowest: Any) -> None:
     for o in range(x.shape[0]):
-        for i in range(x.shape[2]):
+        for i in range(first, end):
             y[o, i] = x[o, 0, i] if x.shape[1] > 0 else lowest
         for r in range(1, x.shape[1]):
-            for i in range(x.shape[2]):
+            for i in range(first, end):
                 y[o, i] = x[o, r, i] if x[o, r, i] > y[o, i] else y[o, i]
 
 
@@ -149,12 +167,12 @@ def _min_rows(x: Any, highest: Any, y: Any) -> None:
 
 
 @kernel()
-def _min_columns(x: Any, highest: Any, y: Any) -> None:
+def _min_columns(x: Any, y: Any, first: int, end: int, highest: Any) -> None:
     for o in range(x.shape[0]):
-        for i in range(x.shape[2]):
+        for i in range(first, end):
             y[o, i] = x[o, 0, i] if x.shape[1] > 0 else highest
         for r in range(1, x.shape[1]):
-            for i in range(x.shape[2]):
+            for i in range(first, end):
                 y[o, i] = x[o, r, i] if x[o, r, i] < y[o, i] else y[o, i]
 
 
@@ -167,11 +185,11 @@ def launch_max(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
 
     def rows(a: Array, b: Array) -> Launch:
         if a.dtype.kind == "f" and a.shape[1] > 0:
-            return _max_float_rows(a, b)
-        return _max_rows(a, least, b)
+            return by_rows(_max_float_rows, a, b)
+        return by_rows(lambda c, d: _max_rows(c, least, d), a, b)
 
     def columns(a: Array, b: Array) -> Launch:
-        return _max_columns(a, least, b)
+        return _by_columns(lambda *args: _max_columns(*args, least), a, b)
 
     return _by_groups(call, x, axes, y, rows, columns)
 
@@ -185,11 +203,11 @@ def launch_min(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
 
     def rows(a: Array, b: Array) -> Launch:
         if a.dtype.kind == "f" and a.shape[1] > 0:
-            return _min_float_rows(a, b)
-        return _min_rows(a, most, b)
+            return by_rows(_min_float_rows, a, b)
+        return by_rows(lambda c, d: _min_rows(c, most, d), a, b)
 
     def columns(a: Array, b: Array) -> Launch:
-        return _min_columns(a, most, b)
+        return _by_columns(lambda *args: _min_columns(*args, most), a, b)
 
     return _by_groups(call, x, axes, y, rows, columns)
 
@@ -223,7 +241,8 @@ def launch_arg(x: Array, axis: int, y: Array, *, largest: bool) -> Launch:
     outer = int(np.prod(x.shape[:axis], dtype=np.int64))
     inner = int(np.prod(x.shape[axis + 1 :], dtype=np.int64))
     search = _arg_max if largest else _arg_min
-    return search(x.reshape(outer, x.shape[axis], inner), y.reshape(outer, inner))
+    whole = x.reshape(outer, x.shape[axis], inner), y.reshape(outer, inner)
+    return by_rows(search, *whole, effort=3)
 
 
 # ---------------------------------------------------------------- sums of products

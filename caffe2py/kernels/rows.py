@@ -6,6 +6,7 @@ from typing import Any
 
 from caffe2py.kernels.bits import larger
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows
 from caffe2py.kernels.vectormath import exp_down
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
@@ -70,9 +71,9 @@ def _softmax_gradient(y: Any, dy: Any, dx: Any) -> None:
 
 def launch_softmax(x: Array, axis: int, y: Array) -> Launch:
     """y = exp(x) / sum of exp(x) over all axes from `axis` on; a row with NaN or +inf is NaN."""
-    return _softmax(matrix(x, axis), matrix(y, axis))
+    return by_rows(_softmax, matrix(x, axis), matrix(y, axis), effort=3)
 
 
 def launch_softmax_gradient(y: Array, dy: Array, axis: int, dx: Array) -> Launch:
     """dx = y * (dy - sum of y * dy), the sum over all axes from `axis` on."""
-    return _softmax_gradient(matrix(y, axis), matrix(dy, axis), matrix(dx, axis))
+    return by_rows(_softmax_gradient, matrix(y, axis), matrix(dy, axis), matrix(dx, axis))

@@ -16,6 +16,7 @@ from caffe2py.kernels.convert import half_from_double, single_from_half
 from caffe2py.kernels.gather import add_byte_rows, add_weighted_byte_rows
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.lookup import WRONG_LENGTHS, lengths_fit, place_status
+from caffe2py.kernels.parallel import by_rows, divisible
 from caffe2py.kernels.random import advance, stream, uniform01_single
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
@@ -25,6 +26,9 @@ _INFINITY = np.float32(np.inf)
 _TINY, _TINY_DOUBLE = np.float32(1e-8), np.float64(1e-8)
 _NARROW = np.float32(1e-10)
 _INT32_END = np.float32(2.0**31)
+
+#: Nanoseconds for a row that is looked up and for an element of it, within a factor of three.
+_ROW_NS, _ELEMENT_NS = 5.0, 0.1
 
 #: A search for better ends of a row goes over 16% of its range, in steps of half a percent.
 _MOST_STEPS = 200
@@ -199,7 +203,12 @@ def launch_encode(x: Array, form: Format, fake: bool, search: bool, y: Array) ->
 
     With `search` the ends of each row are drawn in where less is lost.
     """
-    return _encode(x, form.numbers(), fake, search, np.zeros(8, np.float32), y)
+    numbers = form.numbers()
+
+    def part(rows: Array, out: Array) -> Launch:
+        return _encode(rows, numbers, fake, search, np.zeros(8, np.float32), out)
+
+    return by_rows(part, x, y, effort=1000 if search else 5)
 
 
 @kernel("contract")
@@ -217,7 +226,7 @@ def _decode(x, numbers, y):
 
 def launch_decode(x: Array, form: Format, y: Array) -> Launch:
     """y (rows, D), float32 = the numbers of x (rows, bytes)."""
-    return _decode(x, form.numbers(), y)
+    return by_rows(lambda a, b: _decode(a, form.numbers(), b), x, y, effort=2)
 
 
 # ---------------------------------------------------------------- scale and bias apart
@@ -239,7 +248,7 @@ def _encode_apart(x, y, heads):
 
 def launch_encode_apart(x: Array, y: Array, heads: Array) -> Launch:
     """y (rows, D), uint8, and scale and bias of each row (rows, 2) from x (rows, D)."""
-    return _encode_apart(x, y, heads)
+    return by_rows(_encode_apart, x, y, heads, effort=5)
 
 
 @kernel()
@@ -251,7 +260,7 @@ def _decode_apart(x, heads, y):
 
 def launch_decode_apart(x: Array, heads: Array, y: Array) -> Launch:
     """The way back of `launch_encode_apart`."""
-    return _decode_apart(x, heads, y)
+    return by_rows(_decode_apart, x, heads, y)
 
 
 # ---------------------------------------------------------------- sums of rows
@@ -275,24 +284,11 @@ def _add_row(row, numbers, scale, bias, y):
                 y[4 * k + j] = level * scale + (y[4 * k + j] + bias)
 
 
-def _check_rows(data, indices, lengths):
-    """The status of lengths that do not part the indices, or of an index that is no row."""
-    if not lengths_fit(lengths, indices.size):
-        return WRONG_LENGTHS
-    for k in range(indices.size):
-        if not 0 <= indices[k] < data.shape[0]:
-            return place_status(k)
-    return 0
-
-
 @kernel("contract")
-def _sum_byte_rows(data, weights, indices, lengths, mean, y):
+def _sum_byte_rows(data, weights, indices, lengths, mean, y, first, end_):
     """As `_sum_rows`, for rows of bytes with a scale and a bias of float32 behind them."""
-    status = _check_rows(data, indices, lengths)
-    if status != 0:
-        return status
-    at, width = 0, y.shape[1]
-    for n in range(lengths.size):
+    at, width = _sum_lengths(lengths, first), y.shape[1]
+    for n in range(first, end_):
         end, out = at + lengths[n], y[n]
         if weights.size > 0:
             rest = (out, 0, weights, at)
@@ -304,12 +300,19 @@ def _sum_byte_rows(data, weights, indices, lengths, mean, y):
             for i in range(out.size):
                 out[i] = out[i] * share
         at = end
-    return 0
 
 
-@kernel("contract")
-def _sum_rows(data, heads, weights, indices, lengths, mapping, mapped, numbers, mean, y):
-    half, tail = numbers[_HALF] != 0, numbers[_TAIL]
+def _sum_lengths(lengths, count):
+    """The sum of the first ones."""
+    total = 0
+    for n in range(count):
+        total += lengths[n]
+    return total
+
+
+@kernel()
+def _check_mapped(data, indices, lengths, mapping, mapped):
+    """The status of what is wrong with lengths, indices and the rows that they are mapped to."""
     if not lengths_fit(lengths, indices.size):
         return WRONG_LENGTHS
     mapped = mapped and not (mapping.size == 1 and mapping[0] == 0)
@@ -319,8 +322,17 @@ def _sum_rows(data, heads, weights, indices, lengths, mapping, mapped, numbers, 
             return place_status(k)
         if mapped and not -1 <= mapping[indices[k]] < data.shape[0]:
             return place_status(k)
-    at = 0
-    for n in range(lengths.size):
+    return 0
+
+
+@kernel("contract")
+def _sum_rows(
+    data, heads, weights, indices, lengths, mapping, mapped, numbers, mean, y, first, end
+):
+    half, tail = numbers[_HALF] != 0, numbers[_TAIL]
+    mapped = mapped and not (mapping.size == 1 and mapping[0] == 0)
+    at = _sum_lengths(lengths, first)
+    for n in range(first, end):
         out = y[n]
         for i in range(out.size):
             out[i] = 0
@@ -344,7 +356,6 @@ def _sum_rows(data, heads, weights, indices, lengths, mapping, mapped, numbers, 
             for i in range(out.size):
                 out[i] = out[i] * share
         at += lengths[n]
-    return 0
 
 
 @dataclass(frozen=True)
@@ -364,7 +375,7 @@ def launch_sum_rows(
     mean: bool,
     y: Array,
     explain: Callable[[int], Error],
-) -> Launch:
+) -> list[Launch]:
     """y[n] = the sum (or mean) of the next lengths[n] rows, times weights.
 
     `chosen` are indices and lengths; with a mapping index i stands for row mapping[i], none if that
@@ -376,12 +387,18 @@ def launch_sum_rows(
     table = np.zeros(0, np.int32) if mapping is None else mapping
     numbers = rows.form.numbers()
     whole = rows.data.shape[1] == y.shape[1] + 8 and numbers[_BITS] == 8 and not numbers[_HALF]
-    if whole and rows.heads is None and mapping is None:
-        return _sum_byte_rows(rows.data, factors, *chosen, mean, y, explain=explain)
-    return _sum_rows(
-        rows.data, heads, factors, *chosen, table, mapping is not None, numbers, mean, y,
-        explain=explain,
-    )  # fmt: skip
+    mapped = mapping is not None
+    plain = whole and rows.heads is None and not mapped
+
+    def part(first: int, end: int) -> Launch:
+        if plain:
+            return _sum_byte_rows(rows.data, factors, *chosen, mean, y, first, end)
+        lookup = (*chosen, table, mapped, numbers, mean, y, first, end)
+        return _sum_rows(rows.data, heads, factors, *lookup)
+
+    check = _check_mapped(rows.data, *chosen, table, mapped, explain=explain)
+    work = chosen[0].size * (_ROW_NS + _ELEMENT_NS * y.shape[1])
+    return [check, divisible(len(y), work, part)]
 
 
 @kernel()

@@ -8,6 +8,7 @@ rows come one after the other. So there is one loop for each reducer.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +19,16 @@ from caffe2py.kernels.convert import launch_convert
 from caffe2py.kernels.gather import add_rows, add_weighted_rows
 from caffe2py.kernels.index import launch_check, launch_gather
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import divisible, split
 from caffe2py.kernels.vectormath import exp, log
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import shape_text
 
 _LAST_STATUS = 2**31 - 1
+
+#: Nanoseconds for a row and for a byte of it, within a factor of three.
+_ROW_NS, _BYTE_NS = 5.0, 0.05
 
 #: Where the weight of a row comes from: there is none, its item's own, that of its place in the
 #: segment.
@@ -340,12 +345,29 @@ def _rows(
     return [*launches, *launch_convert(call, x, wide)], wide, None
 
 
-def _lookup(walk: Walk, indices: Array | None) -> tuple[Array, bool, Array, bool, Array]:
+def _lookup(walk: Walk, indices: Array | None) -> tuple[Array, bool, Array, bool]:
     """Indices and order as kernels take them, each with whether it is there."""
     offsets = walk.offsets
     some = (offsets, False) if indices is None else (indices, True)
     order = (offsets, False) if walk.order is None else (walk.order, True)
-    return (*some, *order, offsets)
+    return (*some, *order)
+
+
+def _by_segments(walk: Walk, work: float, make: Callable[[int, int, Array], Launch]) -> Launch:
+    """make(first, end, their offsets) for the segments of a walk, in parts if there is much to do.
+
+    `work` is in nanoseconds.
+    """
+
+    def part(first: int, end: int) -> Launch:
+        return make(first, end, walk.offsets[first : end + 1])
+
+    return divisible(walk.count, work, part)
+
+
+def _work(rows: int, x: Array) -> float:
+    """Nanoseconds to go over so many rows as those of a matrix."""
+    return rows * (_ROW_NS + _BYTE_NS * float(x.shape[1] * x.itemsize))
 
 
 def _require_rows(walk: Walk, rows: Array) -> None:
@@ -374,11 +396,17 @@ def launch_segment_sum(
     launches, x, indices = _rows(call, data, indices)
     _require_rows(walk, y)
     some = call.scratch((1,), y.dtype) if weights is None else weights.reshape(-1)
-    if indices is not None and walk.order is None and x.dtype == y.dtype == some.dtype:
-        reduce = _gathered_sums(x, indices, walk.offsets, some, weighting, mean, by_row(y))
-    else:
-        reduce = _sums(x, *_lookup(walk, indices), some, weighting, mean, by_row(y))
-    return [*walk.launches, *launches, reduce]
+    looked_up = indices is not None and walk.order is None and x.dtype == y.dtype == some.dtype
+    rows = by_row(y)
+
+    def part(first: int, end: int, offsets: Array) -> Launch:
+        rest = (offsets, some, weighting, mean, rows[first:end])
+        if looked_up:
+            return _gathered_sums(x, indices, *rest)
+        return _sums(x, *_lookup(walk, indices), *rest)
+
+    count = len(x) if indices is None else indices.size
+    return [*walk.launches, *launches, _by_segments(walk, _work(count, x), part)]
 
 
 def launch_segment_max(
@@ -390,8 +418,13 @@ def launch_segment_max(
     """
     _require_rows(walk, y)
     launches, x, indices = _rows(call, data, indices)
-    reduce = _maxima(x, *_lookup(walk, indices), by_row(y))
-    return [*walk.launches, *launches, reduce]
+    rows = by_row(y)
+
+    def part(first: int, end: int, offsets: Array) -> Launch:
+        return _maxima(x, *_lookup(walk, indices), offsets, rows[first:end])
+
+    count = len(x) if indices is None else indices.size
+    return [*walk.launches, *launches, _by_segments(walk, _work(count, x), part)]
 
 
 def launch_segment_log_sum(
@@ -399,9 +432,13 @@ def launch_segment_log_sum(
 ) -> list[Launch]:
     """y[s] = log of the sum (or mean) of exp(data[i]) over the items of segment s, in order."""
     _require_rows(walk, y)
-    x = by_row(data)
-    tops = call.scratch((x.shape[1],), x.dtype)
-    return [*walk.launches, _log_sums(x, walk.offsets, mean, tops, by_row(y))]
+    x, rows = by_row(data), by_row(y)
+
+    def part(first: int, end: int) -> Launch:
+        tops = call.scratch((x.shape[1],), x.dtype)
+        return _log_sums(x, walk.offsets[first : end + 1], mean, tops, rows[first:end])
+
+    return [*walk.launches, *split(walk.count, 4 * _work(len(x), x), part)]
 
 
 def launch_segment_spread(
@@ -418,7 +455,12 @@ def launch_segment_spread(
     some = call.scratch((1,), dy.dtype) if weights is None else weights.reshape(-1)
     _, _, *where = _lookup(walk, None)
     weighting = PLAIN if weights is None else BY_ITEM
-    return [*walk.launches, _spread(by_row(dy), *where, some, weighting, mean, by_row(dx))]
+    rows, to = by_row(dy), by_row(dx)
+
+    def part(first: int, end: int, offsets: Array) -> Launch:
+        return _spread(rows[first:end], *where, offsets, some, weighting, mean, to)
+
+    return [*walk.launches, _by_segments(walk, _work(len(to), to), part)]
 
 
 def launch_segment_spread_equal(
@@ -426,8 +468,12 @@ def launch_segment_spread_equal(
 ) -> list[Launch]:
     """dx[i] = dy[s] where x[i] = y[s], 0 elsewhere, for each item i of segment s."""
     _require_rows(walk, dy)
-    arrays = (by_row(a) for a in (x, y, dy))
-    return [*walk.launches, _spread_to_equal(*arrays, walk.offsets, by_row(dx))]
+    x, y, dy, dx = (by_row(a) for a in (x, y, dy, dx))
+
+    def part(first: int, end: int, offsets: Array) -> Launch:
+        return _spread_to_equal(x, y[first:end], dy[first:end], offsets, dx)
+
+    return [*walk.launches, _by_segments(walk, _work(len(x), x), part)]
 
 
 def launch_segment_spread_exp(
@@ -435,8 +481,12 @@ def launch_segment_spread_exp(
 ) -> list[Launch]:
     """dx[i] = dy[s] * exp(x[i] - y[s]), by the number of items if `mean`."""
     _require_rows(walk, dy)
-    arrays = (by_row(a) for a in (x, y, dy))
-    return [*walk.launches, _spread_exponentials(*arrays, walk.offsets, mean, by_row(dx))]
+    x, y, dy, dx = (by_row(a) for a in (x, y, dy, dx))
+
+    def part(first: int, end: int, offsets: Array) -> Launch:
+        return _spread_exponentials(x, y[first:end], dy[first:end], offsets, mean, dx)
+
+    return [*walk.launches, _by_segments(walk, 2 * _work(len(x), x), part)]
 
 
 def launch_segment_dots(
@@ -445,5 +495,9 @@ def launch_segment_dots(
     """dweights[i] = the dot product of dy[s] and data[i], or data[indices[i]]; walks in order."""
     launches, x, indices = _rows(call, data, indices)
     some, gathered, *_ = _lookup(walk, indices)
-    dots = _dots(x, some, gathered, by_row(dy), walk.offsets, dweights.reshape(-1))
-    return [*launches, dots]
+    rows, out = by_row(dy), dweights.reshape(-1)
+
+    def part(first: int, end: int, offsets: Array) -> Launch:
+        return _dots(x, some, gathered, rows[first:end], offsets, out)
+
+    return [*launches, _by_segments(walk, _work(out.size, x), part)]

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from caffe2py.errors import Error, ValueRangeError
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.jit import Kernel, kernel
+from caffe2py.kernels.parallel import CHUNK, divisible, moving
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -26,6 +27,7 @@ __all__ = [
     "ftrl",
     "lars",
     "launch_check_rows",
+    "launch_elements",
     "momentum_sgd",
     "rms_prop",
     "row_wise_adagrad",
@@ -70,6 +72,29 @@ def launch_check_rows(indices: Array, rows: int, name: str) -> Launch:
         )
 
     return _check_rows(flat, rows, explain=explain)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def launch_elements(loop: Kernel, size: int, *args: Any) -> Launch:
+    """loop(*args) for dense arrays of `size` elements, in parts if they are large.
+
+    Arrays of as many elements, or of twice as many, belong to the elements; others are whole.
+    """
+
+    def part(first: int, end: int) -> Launch:
+        if end - first == size:
+            return loop(*args)
+        return loop(*(_range(arg, size, first, end) for arg in args))
+
+    work = moving(*(arg for arg in args if isinstance(arg, np.ndarray)))
+    return divisible(size, 2 * work, part, CHUNK)
+
+
+def _range(arg: Any, size: int, first: int, end: int) -> Any:
+    step = arg.size // size if isinstance(arg, np.ndarray) and arg.size % size == 0 else 0
+    return arg[first * step : end * step] if step else arg
 
 
 # ---------------------------------------------------------------- momentum

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows
 from caffe2py.kernels.reduce import row_sum, row_top
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
@@ -59,19 +60,21 @@ def _credit_rows(x: Any, y: Any, dy: Any, dx: Any) -> None:
 
 def launch_whole_max(x: Array, y: Array) -> Launch:
     """y[p] = the largest of x (planes, pixels)[p]; NaN if there is one."""
-    return _max_rows(x, y)
+    return by_rows(_max_rows, x, y)
 
 
 def launch_whole_mean(x: Array, divisor: float, y: Array) -> Launch:
     """y[p] = the sum of x (planes, pixels)[p] by the divisor."""
-    return _mean_rows(x, x.dtype.type(divisor), y)
+    by = x.dtype.type(divisor)
+    return by_rows(lambda a, b: _mean_rows(a, by, b), x, y)
 
 
 def launch_whole_mean_gradient(dy: Array, divisor: float, dx: Array) -> Launch:
     """dx[p, i, c] = dy[p, c] / divisor, for dx (planes, pixels, width)."""
-    return _share_rows(dy, dy.dtype.type(divisor), dx)
+    by = dy.dtype.type(divisor)
+    return by_rows(lambda a, b: _share_rows(a, by, b), dy, dx)
 
 
 def launch_whole_max_gradient(x: Array, y: Array, dy: Array, dx: Array) -> Launch:
     """dx[p, i, c] = dy[p, c] where x[p, i, c] equals y[p, c], 0 elsewhere."""
-    return _credit_rows(x, y, dy, dx)
+    return by_rows(_credit_rows, x, y, dy, dx)

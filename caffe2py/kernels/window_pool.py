@@ -13,6 +13,7 @@ import numpy as np
 
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows
 from caffe2py.kernels.window import AXES, BEGIN, IMAGE, KERNEL, OUT, STRIDE, Window
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
@@ -150,13 +151,18 @@ class WindowPool:
     def _pixels(self, array: Array, row: int) -> Array:
         return array.reshape(self._planes, *map(int, self._table[row]), self._inner)
 
+    def _effort(self) -> float:
+        """How long windows take, in times that it takes to read their images."""
+        return 4.0 * float(self._table[KERNEL].prod())
+
     def _flat(self, array: Array, row: int) -> Array:
         return array.reshape(self._planes, int(self._table[row].prod()), self._inner)
 
     def launch_norms(self, x: Array, power: float, y: Array) -> Launch:
         """y[o] = (the sum of |x| ** power over window o) ** (1 / power)."""
         x, y = self._pixels(x, IMAGE), self._pixels(y, OUT)
-        return _norms(x, x.dtype.type(power), *self._spans, y)
+        fixed = (x.dtype.type(power), *self._spans)
+        return by_rows(lambda a, b: _norms(a, *fixed, b), x, y, effort=self._effort())
 
     def launch_norms_gradient(
         self, x: Array, y: Array, dy: Array, power: float, dx: Array
@@ -164,7 +170,13 @@ class WindowPool:
         """The way back of launch_norms."""
         x, dx = self._pixels(x, IMAGE), self._pixels(dx, IMAGE)
         y, dy = self._pixels(y, OUT), self._pixels(dy, OUT)
-        return _norms_gradient(x, y, dy, x.dtype.type(power), *self._spans, dx)
+        fixed = (x.dtype.type(power), *self._spans)
+        arrays = (x, y, dy, dx)
+        return by_rows(
+            lambda a, b, db, da: _norms_gradient(a, b, db, *fixed, da),
+            *arrays,
+            effort=self._effort(),
+        )
 
     def launch_largest(self, x: Array, y: Array, places: Array) -> Launch:
         """y[o] = the first largest element of window o, places[o] (int32) its place in the plane.
@@ -174,7 +186,13 @@ class WindowPool:
         if int(self._table[IMAGE].prod()) >= 2**31:
             raise ShapeError("an image has too many pixels for places of 32 bits")
         out = self._pixels(y, OUT), self._pixels(places, OUT)
-        return _largest(self._pixels(x, IMAGE), *self._spans, *out)
+        spans = self._spans
+        return by_rows(
+            lambda a, b, at: _largest(a, *spans, b, at),
+            self._pixels(x, IMAGE),
+            *out,
+            effort=self._effort(),
+        )
 
     def launch_largest_gradient(self, dy: Array, places: Array, dx: Array) -> Launch:
         """dx = dy at the places, added up; ValueRangeError for a place outside of the plane."""
@@ -184,4 +202,4 @@ class WindowPool:
             return ValueRangeError(f"a place is {int(places.max())}, expected below {pixels}")
 
         flat = self._flat(dy, OUT), self._flat(places, OUT), self._flat(dx, IMAGE)
-        return _largest_gradient(*flat, explain=explain)
+        return by_rows(lambda *parts: _largest_gradient(*parts, explain=explain), *flat)

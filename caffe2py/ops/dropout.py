@@ -83,7 +83,7 @@ def _launch(call: Call) -> Launch | list[Launch]:
         return launch_copy(x, call.output(0, x.shape, x.dtype))
     y, mask = call.outputs
     ratio = call.args.ratio
-    return [launch_draw_mask(call.random_state(), ratio, mask), launch_keep(x, mask, ratio, y)]
+    return [*launch_draw_mask(call.random_state(), ratio, mask), launch_keep(x, mask, ratio, y)]
 
 
 def _infer_gradient(query: Query) -> Sequence[TensorType]:

@@ -321,7 +321,7 @@ _lrn = operator(
 
 
 @_lrn.cpu
-def _launch_response(call: Call) -> Launch:
+def _launch_response(call: Call) -> list[Launch]:
     last = channels_last(call.args)
     x, y, *scale = (by_channel(a, last) for a in (*call.inputs, *call.outputs))
     return _response(call.args).launch(call, x, y, scale[0] if scale else None)
@@ -340,7 +340,7 @@ _lrn_gradient = operator(
 
 
 @_lrn_gradient.cpu
-def _launch_response_gradient(call: Call) -> Launch:
+def _launch_response_gradient(call: Call) -> list[Launch]:
     last = channels_last(call.args)
     arrays = (by_channel(a, last) for a in (*call.inputs, *call.outputs))
     return _response(call.args).launch_gradient(call, *arrays)

@@ -124,7 +124,7 @@ def _register(
 # ---------------------------------------------------------------- maximum
 
 
-def _launch_max(call: Call) -> Launch:
+def _launch_max(call: Call) -> list[Launch]:
     x = call.inputs[0]
     return _pool(x.shape, call.args).launch_max(call, x, call.outputs[0])
 
@@ -160,13 +160,13 @@ for _forward, _backward in _register(
 # ---------------------------------------------------------------- mean
 
 
-def _launch_average(call: Call) -> Launch:
+def _launch_average(call: Call) -> list[Launch]:
     x = call.inputs[0]
     include = call.args.count_include_pad
     return _pool(x.shape, call.args).launch_average(call, x, call.outputs[0], include_pad=include)
 
 
-def _launch_average_gradient(call: Call) -> Launch:
+def _launch_average_gradient(call: Call) -> list[Launch]:
     x, _, dy = call.inputs
     pool, include = _pool(x.shape, call.args), call.args.count_include_pad
     return pool.launch_average_gradient(call, dy, call.outputs[0], include_pad=include)

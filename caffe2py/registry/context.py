@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ class Launch:
     `block` holds addresses of arrays, their dimensions, and the bits of scalars; `keep` holds on to
     whatever those addresses point into. A status other than 0 is turned into an error by `explain`.
     `beside`: it may run at the same time as the launch before it. `map`: that is all it does.
+    `parts`: makes launches that do the same, and may do it at the same time.
     `python`: it calls Python, which may do anything.
     """
 
@@ -46,6 +47,7 @@ class Launch:
     explain: Callable[[int], Error] = _unexplained
     beside: bool = False
     map: Map | None = None
+    parts: Callable[[], Sequence[Launch]] | None = None
     python: bool = False
 
 
@@ -85,6 +87,12 @@ class Scope(Protocol):
 
     def bind(self, net: NetDef) -> BoundNet:
         """Check a net and bind it to the blobs of this workspace."""
+
+    def join(self, nets: Sequence[BoundNet], written: Collection[str]) -> BoundNet:
+        """Bound nets as one, in this order.
+
+        While it runs nobody writes but the nets themselves, and others to `written` blobs.
+        """
 
 
 class Call(Protocol):
@@ -137,6 +145,20 @@ class Call(Protocol):
         """Whether an input stays as it is until there is another plan: a weight, while inferring.
 
         Then what is derived from its contents can be computed once, by `run_now`.
+        """
+
+    def lasts(self, index: int) -> bool:
+        """Whether an input stays as it is while all the nets run that are joined with this one.
+
+        Then `prepare` computes once a run what is derived from its contents.
+        """
+
+    def prepare(
+        self, key: Hashable, size: int, dtype: Any, fill: Callable[[Array], Launch]
+    ) -> Array:
+        """An array that `fill` makes of inputs that are steady, or last, by its launch.
+
+        `key` says what is in it: operators of joined nets with the same key share one array.
         """
 
     def run_now(self, launch: Launch) -> None:

@@ -30,6 +30,11 @@ class Call:
     def run_now(self, launch):
         assert Table([launch]).run() == 0
 
+    def prepare(self, key, size, dtype, fill):
+        array = empty((size,), np.dtype(dtype))
+        self.run_now(fill(array))
+        return array
+
 
 @pytest.fixture
 def always_split(monkeypatch):

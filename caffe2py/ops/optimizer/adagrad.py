@@ -69,7 +69,8 @@ def launch_dense(call: Call) -> list[Launch]:
     dtype, args = param.dtype, call.args
     rates, steps = (optional_output(call, k, dtype) for k in (2, 3))
     numbers = (dtype.type(a) for a in (args.epsilon, args.decay, args.weight_decay))
-    change = update.adagrad(param, moment, grad, lr, rates, steps, *numbers)
+    arrays = (param, moment, grad, lr, rates, steps)
+    change = update.launch_elements(update.adagrad, param.size, *arrays, *numbers)
     return [*begin(call, (0, 0), (1, 1)), change]
 
 

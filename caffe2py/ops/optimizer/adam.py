@@ -74,7 +74,8 @@ def launch_dense(call: Call) -> list[Launch]:
     dtype, args = param.dtype, call.args
     steps = optional_output(call, 3, dtype)
     numbers = (dtype.type(a) for a in (args.beta1, args.beta2, args.epsilon))
-    change = update.adam(param, first, second, grad, lr, iters, steps, *numbers)
+    arrays = (param, first, second, grad, lr, iters, steps)
+    change = update.launch_elements(update.adam, param.size, *arrays, *numbers)
     return [*begin(call, (0, 0), (1, 1), (2, 2)), change]
 
 

@@ -67,7 +67,8 @@ def launch_rms_prop(call: Call) -> list[Launch]:
     grad, squares, moment = (flat(y) for y in call.outputs)
     args = call.args
     numbers = (grad.dtype.type(a) for a in (args.decay, args.momentum, args.epsilon))
-    change = update.rms_prop(grad, squares, moment, flat(call.inputs[3]), *numbers)
+    arrays = (grad, squares, moment, flat(call.inputs[3]))
+    change = update.launch_elements(update.rms_prop, grad.size, *arrays, *numbers)
     return [*begin(call, (0, 0), (1, 1), (2, 2)), change]
 
 
@@ -145,10 +146,10 @@ sparse_adadelta = operator(
 @adadelta.cpu
 def launch_adadelta(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
-    outputs = (flat(y) for y in call.outputs)
-    dtype = call.outputs[0].dtype
+    arrays = [flat(x) for x in (*call.outputs, *call.inputs[3:5])]
+    dtype = arrays[0].dtype
     numbers = (dtype.type(a) for a in (call.args.epsilon, call.args.decay))
-    change = update.adadelta(*outputs, flat(call.inputs[3]), flat(call.inputs[4]), *numbers)
+    change = update.launch_elements(update.adadelta, arrays[0].size, *arrays, *numbers)
     return [*begin(call, (0, 0), (1, 1), (2, 2)), change]
 
 
@@ -241,7 +242,8 @@ def launch_ftrl(call: Call) -> list[Launch]:
     var, n_z = (flat(y) for y in call.outputs)
     args, dtype = call.args, var.dtype
     numbers = (dtype.type(a) for a in (args.beta, args.lambda1, args.lambda2))
-    change = update.ftrl(var, n_z, flat(call.inputs[2]), _alpha(call, 3), *numbers)
+    arrays = (var, n_z, flat(call.inputs[2]), _alpha(call, 3))
+    change = update.launch_elements(update.ftrl, var.size, *arrays, *numbers)
     return [*begin(call, (0, 0), (1, 1)), change]
 
 

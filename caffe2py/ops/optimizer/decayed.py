@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.kernels import update_whole
+from caffe2py.kernels import update, update_whole
 from caffe2py.kernels.convert import launch_convert
 from caffe2py.ops.optimizer.common import (
     NO_GRADIENT,
@@ -54,7 +54,8 @@ def _change(call: Call, grad: Array, moment: Array, param: Array) -> Launch:
     args = call.args
     mu, decay = (param.dtype.type(a) for a in (args.momentum, args.weight_decay))
     lr = flat(call.inputs[2])
-    return update_whole.decayed_momentum(grad, moment, lr, param, mu, args.nesterov != 0, decay)
+    own = (grad, moment, lr, param, mu, args.nesterov != 0, decay)
+    return update.launch_elements(update_whole.decayed_momentum, grad.size, *own)
 
 
 in_single = operator(

@@ -43,7 +43,8 @@ def _launch(call: Call, launches: list[Launch]) -> list[Launch]:
     param = flat(call.outputs[2]) if len(call.outputs) == 3 else step[:0]
     lr = flat(call.inputs[2])
     factor = step.dtype.type(call.args.momentum)
-    return [*launches, update.momentum_sgd(step, moment, lr, param, factor, call.args.nesterov)]
+    args = (step, moment, lr, param, factor, call.args.nesterov)
+    return [*launches, update.launch_elements(update.momentum_sgd, step.size, *args)]
 
 
 momentum_sgd = operator(

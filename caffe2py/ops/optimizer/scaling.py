@@ -100,7 +100,8 @@ def launch_clip(call: Call) -> Launch:
     x, norm = (flat(a) for a in call.inputs[:2])
     factor = optional_input(call, 2, np.dtype(x.dtype))
     threshold = x.dtype.type(call.args.threshold)
-    return update.clip_by_scaling(x, norm, factor, flat(call.outputs[0]), threshold)
+    args = (x, norm, factor, flat(call.outputs[0]), threshold)
+    return update.launch_elements(update.clip_by_scaling, x.size, *args)
 
 
 _NEVER = 2**63 - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caffe2py.ops.recurrent_network.network import steps_of
+from caffe2py.ops.recurrent_network.steps import steps_of
 from caffe2py.registry.context import Call
 from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import fixed

@@ -114,12 +114,12 @@ def _declare(name: str, names: str, form: Format, mean: bool, doc: str) -> None:
     )
 
     @made.cpu
-    def launch(call: Call) -> Launch:
+    def launch(call: Call) -> list[Launch]:
         inputs = {kind: call.inputs[at] for kind, at in places.items()}
         return _launch(call, inputs, form, mean)
 
 
-def _launch(call: Call, inputs: dict[str, Array], form: Format, mean: bool) -> Launch:
+def _launch(call: Call, inputs: dict[str, Array], form: Format, mean: bool) -> list[Launch]:
     data, indices, lengths = (inputs[k] for k in ("DATA", "INDICES", "LENGTHS"))
     mapping, weights = inputs.get("COMPRESSED"), inputs.get("WEIGHTS")
     mapping = None if mapping is None else mapping.reshape(-1)

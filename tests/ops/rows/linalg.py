@@ -107,6 +107,48 @@ def _backward(transposed):
     return samples
 
 
+def _either_gradient(x, w, dy, transposed=0, **args):
+    return (_fc_transposed_gradient if transposed else _fc_gradient)(x, w, dy, **args)
+
+
+def _input_samples(rng):
+    for turned in (0, 1):
+        for x, w, outs, args in _layers(turned):
+            y = (*x[: args.get("axis", 1) % len(x)], outs)
+            for dtype in ("float32", "float64"):
+                sample = _draw(rng, x, w, y, dtype=dtype)
+                yield Sample(sample, {**args, "transposed": turned}, 1)
+
+
+#: shapes of X, of W as [out, in] and of dY
+ROWS = [
+    ((2, 3), (4, 3), (2, 4)),
+    ((5, 2, 3), (4, 3), (10, 4)),
+    ((3, 1, 2, 3), (5, 6), (3, 1, 5)),
+    ((7, 1, 40), (30, 40), (7, 1, 30)),
+    ((0, 1, 3), (4, 3), (0, 1, 4)),
+    ((50, 1, 16), (64, 16), (50, 1, 64)),
+]
+
+
+def _rows_gradient(x, w, dy, axis_w=1, transposed=0):
+    dw, db, _ = _either_gradient(
+        x.reshape(-1, w.shape[1 - transposed]),
+        w,
+        dy.reshape(-1, w.shape[transposed]),
+        transposed,
+    )
+    return dw, db
+
+
+def _rows_samples(rng):
+    for x, w, dy in ROWS:
+        for turned in (0, 1):
+            for dtype in ("float32", "float64"):
+                sample = _draw(rng, x, w[::-1] if turned else w, dy, dtype=dtype)
+                yield Sample(sample, {"transposed": turned, "axis_w": 1}, 2)
+
+
 X = np.ones((2, 3), np.float32)
 W = np.ones((4, 3), np.float32)
 B = np.ones(4, np.float32)
@@ -286,6 +328,35 @@ CASES = [
         _fc_transposed_gradient,
         _backward(True),
         _backward_errors(W.T),
+        **TOLERANCE,
+    ),
+    Case(
+        "FCGradientOfInput",
+        lambda *inputs, **args: _either_gradient(*inputs, **args)[2],
+        _input_samples,
+        [
+            Bad([X, W, DY[:, :3]], ShapeError, r"dY is \(2,3\), needs the shape of Y, \(2,4\)"),
+            Bad([X[:, :2], W, DY], ShapeError, "to K=2"),
+            Bad([X, W, DY], ShapeError, "out of range", {"axis": 3}),
+            Bad([X, W, DY.astype("float64")], DTypeError, "must have one type"),
+            Bad([X, W], ArityError, "expected 3"),
+            Bad([X, W, DY], InplaceError, "in place", same=[(0, 0)]),
+        ],
+        **TOLERANCE,
+    ),
+    Case(
+        "FCGradientOfWeights",
+        _rows_gradient,
+        _rows_samples,
+        [
+            Bad([X, W, DY[:1]], ShapeError, "rows of K=3 and N=4 elements", outputs=2),
+            Bad([X[:, :2], W, DY], ShapeError, "rows of K=3", outputs=2),
+            Bad([X, W, DY], ShapeError, "out of range", {"axis_w": 3}, outputs=2),
+            Bad([X, W, DY.astype("float64")], DTypeError, "must have one type", outputs=2),
+            Bad([X, W, DY], ArgumentError, "transposed", {"transposed": 0.5}, outputs=2),
+            Bad([X, W], ArityError, "expected 3", outputs=2),
+            Bad([X, W, DY], InplaceError, "in place", outputs=2, same=[(1, 0)]),
+        ],
         **TOLERANCE,
     ),
     Case("MatMul", _matmul, _products, PRODUCT_ERRORS, **TOLERANCE),

@@ -1,27 +1,24 @@
-"""Fully connected layers, products of matrices and of batches of them."""
+"""Products of matrices and of batches of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from caffe2py.errors import NoGradientError, ShapeError
 from caffe2py.kernels.copy import launch_expand
 from caffe2py.kernels.linalg import launch_product
-from caffe2py.kernels.reduce import launch_sum
+from caffe2py.ops.linalg.layers import FLOATS, Dims
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import (
     Gradient,
     GradientName,
-    NotDifferentiable,
     gradient_name,
     gradient_op,
 )
 from caffe2py.registry.infer import (
     Query,
-    Rule,
     broadcast_shapes,
     canonical_axis,
     product,
@@ -29,229 +26,9 @@ from caffe2py.registry.infer import (
     require_same_dtype,
 )
 from caffe2py.registry.operator import lookup, operator
-from caffe2py.registry.schema import Arg, Args
+from caffe2py.registry.schema import Arg
 from caffe2py.tensor.tensor import Array
-from caffe2py.tensor.types import DType, Shape, TensorType, shape_text
-
-FLOATS = ("float32", "float64")
-
-ARGS = {
-    "axis": Arg(int, 1, "X's axes before this one are kept, the others are flattened to K"),
-    "axis_w": Arg(int, 1, "W is flattened to two axes, of which the second begins here"),
-    "float16_compute": Arg(bool, False, "accepted; sums are always as wide as the elements"),
-}
-
-Dims = tuple[int | None, ...]
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """X as a matrix (M, K), W as (N, K) or, transposed, as (K, N); None for unknown sizes."""
-
-    kept: Dims
-    rows: int | None
-    deep: int | None
-    columns: int | None
-
-    @property
-    def out(self) -> Dims:
-        """The shape of Y."""
-        return (*self.kept, self.columns)
-
-
-def _layer(x: Dims, w: Dims, args: Args, transposed: bool) -> _Layer:
-    """The sizes of a layer; ShapeError where an axis is out of range or X and W differ in K."""
-    axis = canonical_axis(args.axis, len(x), f"axis of X {shape_text(x)},")
-    axis_w = canonical_axis(args.axis_w, len(w), f"axis_w of W {shape_text(w)},")
-    rows, deep = product(x[:axis]), product(x[axis:])
-    first, second = product(w[:axis_w]), product(w[axis_w:])
-    columns, inner = (second, first) if transposed else (first, second)
-    if deep is not None and inner is not None and deep != inner:
-        needed = f"({deep},N)" if transposed else f"(N,{deep})"
-        raise ShapeError(
-            f"X is {shape_text(x)}, flattened at axis {axis} to K={deep}; "
-            f"W is {shape_text(w)}, needs {needed} when flattened at axis_w {axis_w}"
-        )
-    return _Layer(x[:axis], rows, deep, columns)
-
-
-def _known_layer(query: Query, transposed: bool) -> tuple[DType | None, _Layer | None]:
-    for index in range(3):
-        require_dtype(query, index, *FLOATS)
-    dtype = require_same_dtype(query, 0, 1, 2)
-    x, w = query.inputs[0].shape, query.inputs[1].shape
-    if x is None or w is None:
-        return dtype, None
-    return dtype, _layer(x, w, query.args, transposed)
-
-
-def _agree(found: Dims, expected: Dims) -> bool:
-    return len(found) == len(expected) and all(
-        None in (a, b) or a == b for a, b in zip(found, expected, strict=True)
-    )
-
-
-def _infer_layer(transposed: bool) -> Rule:
-    def rule(query: Query) -> Sequence[TensorType]:
-        dtype, layer = _known_layer(query, transposed)
-        bias = query.inputs[2].shape
-        if bias is not None and len(bias) != 1:
-            raise ShapeError(f"b must have one dimension, found {shape_text(bias)}")
-        if layer is None:
-            return [TensorType(dtype)]
-        if bias is not None and not _agree(bias, (layer.columns,)):
-            raise ShapeError(
-                f"b is {shape_text(bias)}, needs ({layer.columns}): one element for each output of "
-                f"W {shape_text(query.inputs[1].shape)}"
-            )
-        return [TensorType(dtype, layer.out)]
-
-    return rule
-
-
-def _infer_gradient(transposed: bool) -> Rule:
-    def rule(query: Query) -> Sequence[TensorType]:
-        dtype, layer = _known_layer(query, transposed)
-        x, w, dy = query.inputs
-        if layer is not None and dy.shape is not None and not _agree(dy.shape, layer.out):
-            raise ShapeError(
-                f"dY is {shape_text(dy.shape)}, needs the shape of Y, {shape_text(layer.out)}"
-            )
-        columns = None if layer is None else layer.columns
-        bias = TensorType(dtype, (columns,))
-        return [w.with_dtype(dtype), bias, x.with_dtype(dtype)][: query.outputs]
-
-    return rule
-
-
-def _declare(name: str, transposed: bool, onnx: str | None, doc: str, example: str) -> None:
-    """Register a layer: Y = X W^T + b, or Y = X W + b if `transposed`."""
-    made = operator(
-        name,
-        "X, W, b -> Y",
-        infer=_infer_layer(transposed),
-        gradient=f"{name}Gradient(X, W, dY) -> dW, db, dX",
-        onnx=onnx,
-        doc=doc,
-        example=example,
-        arguments=ARGS,
-    )
-
-    made.cpu(lambda call: _launch_layer(call, transposed))
-
-
-def _launch_layer(call: Call, transposed: bool, low: float = -math.inf) -> list[Launch]:
-    """The product with bias, results at least `low`."""
-    x, w, bias = call.inputs
-    layer = _layer(x.shape, w.shape, call.args, transposed)
-    m, k, n = layer.rows or 0, layer.deep or 0, layer.columns or 0
-    return launch_product(
-        call,
-        x.reshape(m, k),
-        w.reshape((k, n) if transposed else (n, k)),
-        call.outputs[0].reshape(m, n),
-        transpose_b=not transposed,
-        bias=bias,
-        low=low,
-        steady="b" if call.steady(1) else "",
-    )
-
-
-def _declare_gradient(name: str, transposed: bool, doc: str) -> None:
-    """Register the gradient of a layer."""
-    made = operator(
-        name,
-        "X, W, dY -> dW, db, dX?",
-        infer=_infer_gradient(transposed),
-        doc=doc,
-        arguments=ARGS,
-    )
-
-    @made.cpu
-    def launch(call: Call) -> list[Launch]:
-        x, w, dy = call.inputs
-        layer = _layer(x.shape, w.shape, call.args, transposed)
-        m, k, n = layer.rows or 0, layer.deep or 0, layer.columns or 0
-        x, dy = x.reshape(m, k), dy.reshape(m, n)
-        dw, db, *rest = call.outputs
-        if transposed:
-            launches = launch_product(call, x, dy, dw.reshape(k, n), transpose_a=True)
-        else:
-            launches = launch_product(call, dy, x, dw.reshape(n, k), transpose_a=True)
-        launches += launch_sum(call, dy, [0], db)
-        for dx in rest:
-            matrix = w.reshape((k, n) if transposed else (n, k))
-            launches += launch_product(call, dy, matrix, dx.reshape(m, k), transpose_b=transposed)
-        return launches
-
-
-_declare(
-    "FC",
-    transposed=False,
-    onnx="Gemm",
-    doc="""
-    Y = X W^T + b, a fully connected layer. X is taken as a matrix (M, K) by flattening it at
-    `axis`, W as (N, K) by flattening it at `axis_w`; b is (N). Y has the shape of X up to `axis`,
-    then N. An empty W (K = 0) gives Y = b.
-    """,
-    example="""
-    X = [[1, 2, 3]]; W = [[1, 0, 0], [0, 1, 1]]; b = [10, 20]
-    Y = [[11, 25]]
-    """,
-)
-_declare(
-    "FCTransposed",
-    transposed=True,
-    onnx=None,
-    doc="""
-    Y = X W + b, a fully connected layer whose weights are kept as (K, N) when flattened at
-    `axis_w`. Everything else is as in FC.
-    """,
-    example="""
-    X = [[1, 2, 3]]; W = [[1, 0], [0, 1], [0, 1]]; b = [10, 20]
-    Y = [[11, 25]]
-    """,
-)
-_fused = operator(
-    "FusedFC",
-    "X, W, b -> Y",
-    infer=lambda query: _infer_layer(query.args.transposed)(query),
-    gradient=NotDifferentiable("made by optimising nets that only infer"),
-    doc="""
-    Y = max(X W^T + b, 0), with relu=0 without the limit; with `transposed` X W. No operator of
-    Caffe2's: it stands for FC, or FCTransposed, and Relu.
-    """,
-    example="""
-    X = [[1, 2, 3]]; W = [[1, 0, 0], [0, 1, 1]]; b = [10, -20]
-    Y = [[11, 0]]
-    """,
-    arguments={
-        **ARGS,
-        "transposed": Arg(bool, False, "W is kept as FCTransposed has it"),
-        "relu": Arg(bool, True, "negative results become 0"),
-    },
-)
-
-
-@_fused.cpu
-def _launch_fused(call: Call) -> list[Launch]:
-    low = 0.0 if call.args.relu else -math.inf
-    return _launch_layer(call, call.args.transposed, low)
-
-
-_declare_gradient(
-    "FCGradient",
-    transposed=False,
-    doc="DW = dY^T X, db = the column sums of dY, dX = dY W (if there is an output for it).",
-)
-_declare_gradient(
-    "FCTransposedGradient",
-    transposed=True,
-    doc="DW = X^T dY, db = the column sums of dY, dX = dY W^T (if there is an output for it).",
-)
-
-
-# ---------------------------------------------------------------- MatMul
+from caffe2py.tensor.types import Shape, TensorType, shape_text
 
 
 def _factor(shape: Dims, axis: int, turned: bool, name: str) -> tuple[int | None, int | None]:
