@@ -52,8 +52,8 @@ from caffe2py.kernels.panels import (
     rows,
     split_phases,
 )
-from caffe2py.kernels.parallel import split
-from caffe2py.kernels.vector import VECTORS, lanes, lines, vector_lanes
+from caffe2py.kernels.parallel import parts_of, split
+from caffe2py.kernels.vector import VECTORS, lanes, lines, tile_lines, vector_lanes
 from caffe2py.kernels.window import OUT, Window
 from caffe2py.kernels.winograd import Plan, choose, launch_winograd
 from caffe2py.registry.context import Call, Launch
@@ -61,9 +61,10 @@ from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import DType
 
 #: Entries of `size` after images, groups, channels, filters and what results start from: whether
-#: something is added, whether rows of images are split into phases, and the range that is to be
-#: computed. That is of blocks of results, of images and groups, or of elements of filters.
-_ADDED, _PHASES, _FIRST, _END = 5, 6, 7, 8
+#: something is added, whether rows of images are split into phases, in how many chunks filters are
+#: taken, and the range that is to be computed. That is of blocks of results for every chunk, of
+#: images and groups, or of elements of filters.
+_ADDED, _PHASES, _CHUNKS, _FIRST, _END = 5, 6, 7, 8, 9
 
 #: Nanoseconds that a multiply-add takes, within a factor of three.
 _NS = 0.02
@@ -99,10 +100,16 @@ def _correlate_columns(x, panels, bias, y, base, more, unfolded, table, size, lo
     terms, across = channels * taps, up(filters, lines()) * lines()
     most = block_of(table[OUT, 2])
     blocks = up(out, most)
-    for block in range(size[_FIRST], size[_END]):
+    together = up(up(filters, size[_CHUNKS]), lines()) * lines()
+    for unit in range(size[_FIRST], size[_END]):
+        block = unit % (size[0] * groups * blocks)
+        f = unit // (size[0] * groups * blocks) * together
+        rows_here = min(together, filters - f)
         n, j = block // blocks, block % blocks * most
         g, width = n % groups, min(most, out - j)
-        strip, at = strip_width(width, lanes(y)), n * filters * out + j
+        strip, at = strip_width(width, lanes(y)), (n * filters + f) * out + j
+        if rows_here <= 0:
+            continue
         for k in range(0, terms, DEEP):
             deep = min(DEEP, terms - k)
             columns(
@@ -115,10 +122,10 @@ def _correlate_columns(x, panels, bias, y, base, more, unfolded, table, size, lo
             elif size[_ADDED]:
                 added, added_at, walk, step = more, at, 1, out
             outer_block(
-                panels, (g * terms + k) * across, unfolded, 0, 1, ROW, strip, y, at, out,
+                panels, (g * terms + k) * across + f * deep, unfolded, 0, 1, ROW, strip, y, at, out,
                 added, added_at, walk, step, bias if biased else base,
-                g * filters if biased else 0, 1 if biased else 0,
-                low if k + deep == terms else y.dtype.type(-np.inf), filters, deep, width,
+                g * filters + f if biased else 0, 1 if biased else 0,
+                low if k + deep == terms else y.dtype.type(-np.inf), rows_here, deep, width,
             )  # fmt: skip
 
 
@@ -437,8 +444,14 @@ class Correlation:
             before += more
         return before + self._launch(
             call, _correlate_columns, (x, packed), bias, y, blocks, low=low, added=added,
-            phases=phases,
+            phases=phases, chunks=self._chunks(blocks),
         )  # fmt: skip
+
+    def _chunks(self, blocks: int) -> int:
+        """In how many chunks to take filters, so that few blocks are enough for all threads."""
+        work = self.images * self.groups * self.filters * self._terms() * self._positions() * _NS
+        parts = parts_of(work, self.filters // (2 * tile_lines()))
+        return 1 if blocks >= 4 * parts else parts
 
     def _split(self, call: Call, x: Array) -> tuple[Array, list[Launch]]:
         """Images with the even elements of their rows first, and what makes them so."""
@@ -542,12 +555,13 @@ class Correlation:
         low: float = -np.inf,
         added: Array | None = None,
         phases: bool = False,
+        chunks: int = 1,
     ) -> list[Launch]:
         """A kernel for ranges of `count` things; `tall`: rows of the panels that it makes."""
         base = nothing(call, result.dtype)
         start = ZERO if bias is None else PER_COLUMN if self.last else PER_ROW
         sizes = [self.images, self.groups, self.channels, self.filters]
-        size = [*sizes, start, added is not None, phases]
+        size = [*sizes, start, added is not None, phases, chunks]
         flat = [a.reshape(-1) for a in (*operands, base if bias is None else bias, result)]
         table = self.window.table(self.image)
         limit = result.dtype.type(low)
@@ -564,4 +578,4 @@ class Correlation:
             numbers = np.array([*size, first, end], np.int64)
             return function(*flat, base, other, unfolded, table, numbers, limit)
 
-        return split(count, products * _NS, part, multiple)
+        return split(count * chunks, products * _NS, part, multiple)

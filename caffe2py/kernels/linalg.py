@@ -337,7 +337,8 @@ def _shares(
         return over(0, 1)
     strip = strip_width(columns, vector_lanes(dtype))
     across, down = columns // strip, rows // lines
-    return over(2, strip) if across >= min(parts, down) else over(1, lines)
+    # blocks of columns share A, whose panels are read more often; rows are cut more evenly
+    return over(2, strip) if across >= min(4 * parts, down) else over(1, lines)
 
 
 def _product_size(
