@@ -17,6 +17,7 @@ import numpy as np
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.parallel import by_rows, moving, split
 from caffe2py.kernels.params import Intrinsic
+from caffe2py.kernels.square_pool import is_square, launch_square_max
 from caffe2py.kernels.whole_pool import (
     launch_whole_max,
     launch_whole_max_gradient,
@@ -412,6 +413,8 @@ class Pool:
         """y[o] = the largest element of window o; NaN if it holds one."""
         if self._width == 1 and self._whole():
             return [launch_whole_max(self._flat(x)[..., 0], y.reshape(-1))]
+        if self._width == 1 and is_square(self._table, x.dtype):
+            return launch_square_max(x, y, self._table, self._planes)
         geometry = self._geometry(x.dtype)
 
         def run(source: Array, target: Array, heights: Array) -> Launch:
