@@ -189,7 +189,7 @@ threads_option = click.option(
     "--threads",
     type=click.IntRange(1, 256),
     metavar="N",
-    help="Use so many threads.  [CAFFE2PY_THREADS, or all processors]",
+    help="Use so many threads.  [CAFFE2PY_THREADS, or all processors up to 16]",
 )
 
 

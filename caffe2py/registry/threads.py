@@ -8,6 +8,9 @@ from pathlib import Path
 from caffe2py.errors import UsageError
 
 _MOST = 256
+
+#: More threads than these have to be asked for: they wait for each other at every large operator.
+_MOST_UNASKED = 16
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _OLD_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 _OLD_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
@@ -16,11 +19,12 @@ _count = 0
 
 
 def thread_count() -> int:
-    """Threads of a run: what `set_thread_count` said, or CAFFE2PY_THREADS, or all there are."""
+    """Threads of a run: what `set_thread_count` said, or CAFFE2PY_THREADS, or all up to 16."""
     global _count
     if not _count:
         given = os.environ.get("CAFFE2PY_THREADS", "")
-        _count = _checked(given, "CAFFE2PY_THREADS") if given else available()
+        unasked = min(available(), _MOST_UNASKED)
+        _count = _checked(given, "CAFFE2PY_THREADS") if given else unasked
     return _count
 
 

@@ -268,6 +268,15 @@ def test_the_environment_decides_at_first(monkeypatch):
         threads.thread_count()
 
 
+def test_many_threads_have_to_be_asked_for(monkeypatch):
+    monkeypatch.setattr(threads, "_count", 0)
+    monkeypatch.delenv("CAFFE2PY_THREADS", raising=False)
+    monkeypatch.setattr(threads, "available", lambda: 96)
+    assert threads.thread_count() == 16
+    threads.set_thread_count(96)
+    assert threads.thread_count() == 96
+
+
 #: cpu.max -> processors at most
 QUOTAS = {"max 100000": None, "150000 100000": 1, "50000 100000": 1, "nonsense": None}
 
