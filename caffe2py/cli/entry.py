@@ -39,6 +39,7 @@ COMMANDS = {
         "caffe2py.cli.convert",
         "Write a net in the other form: binary (pb), text (pbtxt).",
     ),
+    "extract-weights": ("caffe2py.cli.extract", "Write the weights of a model as arrays."),
     "grad": ("caffe2py.cli.grad", "Append the backward operators to a net."),
     "train": ("caffe2py.cli.train", "Train a net on rows from files, with log and checkpoints."),
     "resume": ("caffe2py.cli.train", "Go on with a training that was stopped or killed."),

@@ -48,7 +48,8 @@ def run(net: str, init: str | None, inputs: tuple[str, ...], **options: Any) -> 
     """Run NET once and show what it computes.
 
     NET is a folder, a .pb or a .pbtxt; a plan is run as a plan. Its init net is found by name
-    (init_net.pb beside predict_net.pb, x_init.pb beside x.pb) or given with --init.
+    (init_net.pb beside predict_net.pb, x_init.pb beside x.pb) or given with --init. Or NET is a
+    predictor that was saved in a database: a .minidb, or an lmdb (.mdb, or its folder).
     """
     image = ImageOptions.parse(
         *(options[key] for key in ("size", "mean", "scale", "order", "filter_name"))

@@ -9,6 +9,7 @@ import click
 
 from caffe2py.cli import common
 from caffe2py.errors import UsageError
+from caffe2py.predictor.database import database_type
 from caffe2py.predictor.load import load_model
 from caffe2py.proto.caffe2_pb2 import ExecutionStep, NetDef, PlanDef
 from caffe2py.proto.files import read_net_or_plan
@@ -23,7 +24,7 @@ Message = NetDef | PlanDef
 @click.option("--op", "index", type=click.IntRange(min=0), help="Only this operator, in full.")
 @common.json_option
 def print_(net: str, as_text: bool, index: int | None, json_: bool) -> None:
-    """Print the net in the file NET; both nets if it is a folder.
+    """Print the net in the file NET; both nets if it is a folder or a saved predictor.
 
     An operator is one line, `Y = Conv(X, W, b; kernel=3)`, long lists are cut short.
     """
@@ -41,7 +42,7 @@ COMMANDS = {"print": print_}
 
 
 def _nets(source: str) -> list[Message]:
-    if not Path(source).is_dir():
+    if not Path(source).is_dir() and database_type(source) is None:
         return [read_net_or_plan(source)]
     model = load_model(source)
     return [*([model.init] if model.init is not None else []), model.predict]

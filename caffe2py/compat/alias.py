@@ -5,9 +5,9 @@
     from caffe2.python import core, workspace     # caffe2py's own modules, the same objects
 
 Only on request, because other packages change what they do when they can import `caffe2`. The
-packages `caffe2`, `caffe2.python`, `caffe2.python.modeling` and `caffe2.proto` are made here; each
-has a list as its `__path__`, and what this package has no module for is looked up in the folders
-that somebody appends to it.
+packages `caffe2`, `caffe2.python`, two below it and `caffe2.proto` are made here; each has a list
+as its `__path__`, and what this package has no module for is looked up in the folders that somebody
+appends to it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,20 @@ from caffe2py.graph.early import check_early
 
 __all__ = ["install", "installed", "names", "uninstall"]
 
+#: Packages below caffe2.python; they look in its folders for what is lacking here.
+_BELOW = ("caffe2.python.modeling", "caffe2.python.predictor")
+
 #: Packages of Caffe2's that exist here only as places for modules.
-_PACKAGES = ("caffe2", "caffe2.proto", "caffe2.python", "caffe2.python.modeling")
+_PACKAGES = ("caffe2", "caffe2.proto", "caffe2.python", *_BELOW)
 
 _PYTHON = """
     attention brew checkpoint cnn context control control_ops_grad control_ops_util core dyndep
     experiment_util gradient_checker gru_cell lazy_dyndep memonger model_helper net_builder
-    net_drawer net_printer optimizer optimizer_context recurrent regularizer regularizer_context
-    rnn_cell schema scope session task timeout_guard utils visualize workspace
+    net_drawer net_printer optimizer optimizer_context predictor_constants recurrent regularizer
+    regularizer_context rnn_cell schema scope session task timeout_guard utils visualize workspace
 """
 _MODELING = "initializers parameter_info parameter_sharing"
+_PREDICTOR = "mobile_exporter predictor_exporter predictor_py_utils serde"
 _PROTO = "caffe2_pb2 hsm_pb2 metanet_pb2 predictor_consts_pb2 prof_dag_pb2"
 
 #: Caffe2's names of its native library.
@@ -44,6 +48,7 @@ _NATIVE = ("caffe2.python._import_c_extension", "caffe2.python.caffe2_pybind11_s
 _MODULES = {
     **{f"caffe2.python.{name}": f"caffe2py.{name}" for name in _PYTHON.split()},
     **{f"caffe2.python.modeling.{n}": f"caffe2py.modeling.{n}" for n in _MODELING.split()},
+    **{f"caffe2.python.predictor.{n}": f"caffe2py.predictor.{n}" for n in _PREDICTOR.split()},
     **{f"caffe2.proto.{name}": f"caffe2py.proto.{name}" for name in _PROTO.split()},
 }
 
@@ -100,9 +105,11 @@ class _Finder(MetaPathFinder):
             return ModuleSpec(fullname, _NativeModule())
         if fullname in _MODULES:
             return ModuleSpec(fullname, _SameModule(_MODULES[fullname]))
-        if fullname.startswith("caffe2.python.modeling."):  # below what was added to its parent
+        package, _, _ = fullname.rpartition(".")
+        if package in _BELOW:  # below what was added to its parent
+            folder = package.rpartition(".")[2]
             parent = sys.modules["caffe2.python"].__path__
-            return PathFinder.find_spec(fullname, [str(Path(p, "modeling")) for p in parent])
+            return PathFinder.find_spec(fullname, [str(Path(p, folder)) for p in parent])
         return None
 
 

@@ -131,12 +131,15 @@ def _different(state: Any, low: int, count: int, avoid: Any, table: Any, used: A
     if left < y.size:
         return 1
     key = stream(state)
+    size = np.uint64(count)
+    unfair = (~size + np.uint64(1)) % size  # 2**64 mod size: those words would favour some values
     counter = 0
     for i in range(y.size):
         while True:
-            offset = np.int64(bits64(key, counter) % np.uint64(count))
+            word = bits64(key, counter)
+            offset = np.int64(word % size)
             counter += 1
-            if _enter(table, used, offset):
+            if word >= unfair and _enter(table, used, offset):
                 break
         y[i] = low + offset
     advance(state)

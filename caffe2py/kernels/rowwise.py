@@ -447,7 +447,10 @@ def _encode_random(x, bits, chance, state, y):
         for i in range(x.shape[1]):
             value = np.float32(np.float64(x[r, i] - least) / gap)
             if chance:
-                value = np.floor(value + uniform01_single(key, r * x.shape[1] + i))
+                whole = np.floor(value)
+                # not floor(value + u): that sum may be rounded to the next integer
+                up = uniform01_single(key, r * x.shape[1] + i) < value - whole
+                value = whole + np.float32(up)
             level = _level(value, top)
             row[HEAD + i % size] |= np.uint8(level << np.uint8(i // size * bits))
     advance(state)

@@ -31,6 +31,7 @@ _FLOAT = np.dtype(np.float32)
 def guess_inputs(model: Model, given: Mapping[str, TensorType]) -> dict[str, Invented]:
     """An invented value for every input that is neither given nor filled by the init net.
 
+    Shapes are those that the model declares, if it does.
     Raises MissingBlobError, with what to type, where the net does not tell a shape.
     """
     missing = [n for n in model.data_inputs if n not in given and n not in model.stand_ins]
@@ -38,6 +39,9 @@ def guess_inputs(model: Model, given: Mapping[str, TensorType]) -> dict[str, Inv
         return {}
     net = model.nets[0]
     before = known_before(model, given)
+    declared = {name: before.types.get(name, TensorType()) for name in missing}
+    if all(type_.full_shape is not None for type_ in declared.values()):
+        return {n: Invented(t.full_shape or (), t.dtype or _FLOAT) for n, t in declared.items()}
     for shapes in _candidates(net, missing, before):
         walk = Walk(before.types, before.values)
         walk.types |= {name: TensorType(_FLOAT, shape) for name, shape in shapes.items()}

@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from caffe2py.errors import FileError, ModelFormatError, UsageError
+from caffe2py.predictor.database import database_type, read_predictor
 from caffe2py.proto.analysis import external_inputs, nested_nets, produced, ssa
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
 from caffe2py.proto.files import Source, read_net, read_net_or_plan
@@ -16,7 +18,7 @@ from caffe2py.registry.operator import takes_apart
 from caffe2py.tensor.stored import read_stored_net
 from caffe2py.tensor.tensor import Array
 
-__all__ = ["Model", "is_data_like", "load_model", "partners"]
+__all__ = ["Model", "is_data_like", "load_model", "only_fills", "partners"]
 
 #: Names of net files, in the order of preference where one net is there in several forms.
 SUFFIXES = (".pb", ".pbtxt", ".prototxt")
@@ -43,6 +45,7 @@ class Model:
     init_file: str = ""
     notes: tuple[str, ...] = ()
     weights: Mapping[tuple[int, str], Array] = field(default_factory=dict, repr=False)
+    blobs: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def nets(self) -> list[NetDef]:
@@ -89,6 +92,8 @@ def load_model(source: Source, init: Source | None = None, *, apart: bool = Fals
     `init` names it instead. `apart`: the model is to be run and nothing else, so the init net may
     lack its long lists of floats, which are then the model's `weights`.
 
+    A minidb or lmdb is read as what predictor_exporter.save_to_db saved.
+
     Raises FileError where there is nothing to read, ModelFormatError for what is no model or where
     the two files are swapped.
     """
@@ -96,6 +101,9 @@ def load_model(source: Source, init: Source | None = None, *, apart: bool = Fals
     looked_for: list[Path] = []
     if isinstance(source, str | os.PathLike):
         path = Path(source)
+        database = database_type(path)
+        if database is not None:
+            return _saved(os.fspath(path), database, init)
         if path.is_dir():
             predict_source, found = _in_folder(path)
             looked_for = partners(predict_source)[1]
@@ -109,6 +117,20 @@ def load_model(source: Source, init: Source | None = None, *, apart: bool = Fals
         _refuse_swapped(predict, init_net, *labels)
     model = _model(predict, init_net, labels, looked_for)
     return replace(model, weights=weights) if weights else model
+
+
+def _saved(path: str, type_: str, init: Source | None) -> Model:
+    """The model in a database."""
+    if init is not None:
+        raise UsageError(f"'{path}' is a database, which has its own init net", hint="no --init")
+    found = read_predictor(path, type_)
+    reads = _reads(found.predict)
+    made = {*found.blobs, *produced(found.init)}
+    inputs = tuple(n for n in reads if n in found.inputs or n not in made)
+    outputs = found.outputs or _outputs([found.predict])
+    return Model(
+        found.predict, found.init, inputs, outputs, found.filled, path, path, blobs=found.blobs
+    )
 
 
 def _read_init(
@@ -234,7 +256,7 @@ def _label(source: Source | None) -> str:
 # ---------------------------------------------------------------- which net is which
 
 
-def _only_fills(net: NetDef) -> bool:
+def only_fills(net: NetDef) -> bool:
     """Whether every operator makes something from nothing, as those of an init net do."""
     return all(not op.input for op in net.op)
 
@@ -243,8 +265,8 @@ def _refuse_swapped(predict: NetDef, init: NetDef | None, file: str, init_file: 
     if init is None:
         return
     reads = external_inputs(init)
-    only_fills = bool(predict.op) and _only_fills(predict)
-    if reads and only_fills:
+    swapped = bool(predict.op) and only_fills(predict)
+    if reads and swapped:
         raise ModelFormatError(
             f"init net and predict net are swapped: '{file}' only makes blobs, and the init net "
             f"'{init_file}' reads {_listed(reads)}",
@@ -256,7 +278,7 @@ def _refuse_swapped(predict: NetDef, init: NetDef | None, file: str, init_file: 
             "nothing: is it a predict net?",
             hint="--init with the file that makes the weights",
         )
-    if only_fills and _same_work(predict, init):
+    if swapped and _same_work(predict, init):
         raise ModelFormatError(
             f"predict net '{file}' only makes blobs, the same as the init net: is it an init net?",
             hint="name the net that reads these blobs",

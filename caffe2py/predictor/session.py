@@ -11,9 +11,11 @@ from caffe2py.executor.passes.constants import fold_constants
 from caffe2py.executor.passes.pipeline import optimize
 from caffe2py.executor.workspace import Workspace
 from caffe2py.predictor.load import Model
+from caffe2py.predictor.metanet import require_fitting
 from caffe2py.proto.analysis import clone, nested_nets
 from caffe2py.proto.caffe2_pb2 import NetDef, PlanDef
 from caffe2py.tensor.device import Device
+from caffe2py.tensor.tensor import Tensor
 
 __all__ = ["Session"]
 
@@ -44,11 +46,19 @@ class Session:
         self._optimize = optimize
         self._net = ""
         self._folded: set[str] = set()
+        for name, value in model.blobs.items():
+            blob = self.workspace.create_blob(name)
+            if isinstance(value, Tensor):
+                blob.feed(value.array, value.quantum)
+            else:
+                blob.put(value)
         if model.init is not None:
             try:
                 self.workspace.run_net_once(_on_device(model.init, device), model.weights)
             except Error as error:
                 raise error.with_where(f"init net {model.init_file}".strip()) from None
+        if model.blobs and isinstance(model.predict, NetDef):
+            require_fitting(model.predict, self.workspace, model.blobs, model.predict_file)
 
     def feed(self, name: str, value: Any) -> None:
         """Give an input; UsageError with near names for a blob that the model does not take."""
@@ -111,8 +121,13 @@ class Session:
         if isinstance(self.model.predict, PlanDef):
             self.workspace.run_plan(self.model.predict)
             return
-        self.prepare()
-        self.workspace.run_net(self._net)
+        try:
+            self.prepare()
+            self.workspace.run_net(self._net)
+        except Error as error:
+            if self.model.blobs:  # an input may not fit the parameters: of which file?
+                error.with_where(self.model.predict_file)
+            raise
 
     def fetch(self, names: Sequence[str]) -> dict[str, Any]:
         """What blobs hold after the run; MissingBlobError with near names."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from caffe2py.errors import Error
 from caffe2py.predictor.load import Model
@@ -12,6 +13,7 @@ from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.cost import multiply_adds
 from caffe2py.registry.infer import Query, product
 from caffe2py.registry.infer_net import Step, Walk
+from caffe2py.tensor.tensor import Tensor
 from caffe2py.tensor.types import TensorType
 
 __all__ = ["Row", "Summary", "bytes_of", "known_before", "summarize"]
@@ -61,10 +63,12 @@ def known_before(model: Model, given: Mapping[str, TensorType]) -> Walk:
     A stand-in of one element tells nothing about the input that will take its place. Raises the
     first error of the init net.
     """
-    walk = Walk()
+    walk = Walk({name: _type_of(value) for name, value in model.blobs.items()})
     for step in walk.steps(model.init or NetDef()):
         if step.error is not None:
             raise step.error
+    for name in set(model.inputs) - set(model.stand_ins):
+        walk.values.pop(name, None)  # what takes the place of the init net's zeros
     for name in model.stand_ins:
         if walk.types.get(name, TensorType()).shape == (1,):
             walk.types.pop(name)
@@ -73,6 +77,10 @@ def known_before(model: Model, given: Mapping[str, TensorType]) -> Walk:
         walk.types[name] = type_
         walk.values.pop(name, None)
     return walk
+
+
+def _type_of(value: Any) -> TensorType:
+    return TensorType.of(value.array, value.quantum) if isinstance(value, Tensor) else TensorType()
 
 
 def summarize(model: Model, net: NetDef, given: Mapping[str, TensorType]) -> Summary:

@@ -12,7 +12,7 @@ from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.tensor.types import STRING, dtype_name
 
-__all__ = ["weights_net"]
+__all__ = ["filler", "weights_net"]
 
 #: By type, the filler that gives back the very same values.
 _FILLERS = {
@@ -32,13 +32,14 @@ def weights_net(name: str, values: Mapping[str, Any]) -> NetDef:
     """
     net = NetDef(name=name, external_output=list(values))
     for blob, array in values.items():
-        op = net.op.add(type=_filler(blob, array), output=[blob])
+        op = net.op.add(type=filler(blob, array), output=[blob])
         op.arg.append(make_argument("shape", list(array.shape)))
         op.arg.append(make_argument("values", array.reshape(-1).tolist()))
     return net
 
 
-def _filler(blob: str, value: Any) -> str:
+def filler(blob: str, value: Any) -> str:
+    """The operator that makes this array, bit by bit; UnsupportedError if none does."""
     if not isinstance(value, np.ndarray):
         raise UnsupportedError(f"no filler makes '{blob}', which is a {type(value).__name__}")
     if value.dtype == STRING:

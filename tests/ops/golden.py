@@ -54,6 +54,6 @@ def load(family: str) -> Iterator[GoldenCase]:
 
 
 #: Files of another form: messages, graphs.
-OTHERS = {"wire", "graphs"}
+OTHERS = {"wire", "graphs", "predictors"}
 
 FAMILIES = sorted(p.stem for p in FOLDER.glob("*.npz") if p.stem not in OTHERS)

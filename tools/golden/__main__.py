@@ -6,11 +6,18 @@ from pathlib import Path
 
 from tools.golden.backward import generate_graphs
 from tools.golden.families import FAMILIES
-from tools.golden.oracle import generate, generate_programs, generate_scripts, generate_wire
+from tools.golden.oracle import (
+    generate,
+    generate_predictors,
+    generate_programs,
+    generate_scripts,
+    generate_wire,
+)
 
 TARGET = Path(__file__).parents[2] / "tests" / "golden"
 OTHERS = {
     "wire": generate_wire,
+    "predictors": generate_predictors,
     "programs": generate_programs,
     "scripts": generate_scripts,
     "graphs": generate_graphs,

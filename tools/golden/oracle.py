@@ -27,7 +27,9 @@ def collect(family: str) -> dict[str, Case]:
     return cases
 
 
-def run_worker(oracle: str, script: str, folder: Path, fill: int = 0) -> dict[str, np.ndarray]:
+def run_worker(
+    oracle: str, script: str, folder: Path, *arguments: str, fill: int = 0
+) -> dict[str, np.ndarray]:
     """Runs a script of this folder under the oracle's Python and returns the arrays it writes.
 
     One thread, for sums in a steady order. glibc fills fresh memory with `fill`.
@@ -36,7 +38,7 @@ def run_worker(oracle: str, script: str, folder: Path, fill: int = 0) -> dict[st
     environment.pop("PYTHONPATH", None)
     if fill:
         environment["MALLOC_PERTURB_"] = str(fill)
-    start(oracle, script, folder, environment, str(folder))
+    start(oracle, script, folder, environment, str(folder), *arguments)
     with np.load(folder / "answers.npz", allow_pickle=False) as answers:
         return dict(answers)
 
@@ -89,7 +91,7 @@ def generate(oracle: str, family: str, target: Path) -> list[list]:
         folder = Path(name)
         np.savez(folder / "arrays.npz", **arrays)
         (folder / "cases.json").write_text(json.dumps(described))
-        runs = [run_worker(oracle, "worker.py", folder, fill) for fill in FILLS]
+        runs = [run_worker(oracle, "worker.py", folder, fill=fill) for fill in FILLS]
         write_packed(target / f"{family}.npz", agreed(runs))
         return json.loads((folder / "report.json").read_text())
 
@@ -98,6 +100,14 @@ def generate_wire(oracle: str, target: Path) -> None:
     """Writes wire.npz: messages and blobs as the oracle serializes them."""
     with tempfile.TemporaryDirectory() as name:
         write_packed(target / "wire.npz", run_worker(oracle, "wire_worker.py", Path(name)))
+
+
+def generate_predictors(oracle: str, target: Path) -> None:
+    """Writes predictors.npz: the cases of tests/predictor/saved.py as the oracle saves them."""
+    cases = target.parent / "predictor" / "saved.py"
+    with tempfile.TemporaryDirectory() as name:
+        found = run_worker(oracle, "predictors_worker.py", Path(name), str(cases))
+        write_packed(target / "predictors.npz", found)
 
 
 def generate_programs(oracle: str, target: Path) -> None:

@@ -70,6 +70,12 @@ def layer_of(x: Dims, w: Dims, args: Args, transposed: bool) -> Layer:
     return Layer(x[:axis], rows, deep, columns)
 
 
+def _columns(w: Dims, args: Args, transposed: bool) -> int | None:
+    """How many outputs a layer has for each row of X, which W alone decides."""
+    axis = canonical_axis(args.axis_w, len(w), f"axis_w of W {shape_text(w)},")
+    return product(w[axis:] if transposed else w[:axis])
+
+
 def _known_layer(query: Query, transposed: bool) -> tuple[DType | None, Layer | None]:
     for index in range(3):
         require_dtype(query, index, *FLOATS)
@@ -92,14 +98,15 @@ def _infer_layer(transposed: bool) -> Rule:
         bias = query.inputs[2].shape
         if bias is not None and len(bias) != 1:
             raise ShapeError(f"b must have one dimension, found {shape_text(bias)}")
-        if layer is None:
-            return [TensorType(dtype)]
-        if bias is not None and not _agree(bias, (layer.columns,)):
-            raise ShapeError(
-                f"b is {shape_text(bias)}, needs ({layer.columns}): one element for each output of "
-                f"W {shape_text(query.inputs[1].shape)}"
-            )
-        return [TensorType(dtype, layer.out)]
+        w = query.inputs[1].shape
+        if w is not None and bias is not None:
+            columns = _columns(w, query.args, transposed)
+            if not _agree(bias, (columns,)):
+                raise ShapeError(
+                    f"b is {shape_text(bias)}, needs ({columns}): one element for each output of "
+                    f"W {shape_text(w)}"
+                )
+        return [TensorType(dtype, None if layer is None else layer.out)]
 
     return rule
 
