@@ -267,8 +267,10 @@ class SharedStorage:
         """Look for blobs that can be computed as parts of others; whether there are other ones.
 
         Then the operators have to be planned again. A blob is written only before it is joined, and
-        the whole only by joining, so neither is ever overwritten through the other.
+        the whole only by joining, so neither is ever overwritten through the other; what has
+        another name as well, a view, could be written through that.
         """
+        viewed = {id(b) for o in self._operators if o.shares for b in o.blobs()}
         parts: dict[int, _Part] = {}
         wholes: dict[int, int] = {}
         written: dict[int, list[int]] = {}
@@ -277,14 +279,16 @@ class SharedStorage:
                 written.setdefault(id(blob), []).append(position)
         for position, operator in enumerate(self._operators):
             whole = operator.output_blobs[0] if operator.joined else None
-            if whole is None or whole.array is None or id(whole) in parts:
+            if whole is None or whole.array is None or id(whole) in {*parts, *viewed}:
                 continue
             if self._last[id(whole)] == _NEVER or written[id(whole)] != [position]:
                 continue
             for blob, start in zip(operator.input_blobs, operator.joined, strict=True):
-                free = self._last[id(blob)] < _NEVER and id(blob) not in {*parts, *wholes}
+                taken = id(blob) in {*parts, *wholes, *viewed}
                 early = max(written.get(id(blob), [position])) < position
-                if free and early and blob.array is not None and blob.array.nbytes:
+                if taken or not early or self._last[id(blob)] == _NEVER:
+                    continue
+                if blob.array is not None and blob.array.nbytes:
                     parts[id(blob)] = _Part(id(whole), start, start + blob.array.nbytes)
                     wholes[id(whole)] = whole.array.nbytes
         changed = parts != self._parts

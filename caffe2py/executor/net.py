@@ -130,7 +130,9 @@ class _Segment:
         """Plan all in order; if one cannot be, those before it still run, as one by one."""
         self._planned = None
         before = [(blob, blob.array) for blob in self._read_first()]
+        held = [(blob, blob.value, blob.storage()) for blob, _ in before]
         self._storage.clear()
+        again = False
         for position in range(len(self.operators)):
             try:
                 again = not self._storage.plan(position)
@@ -139,9 +141,11 @@ class _Segment:
                 self._run_table()
                 raise
             if again:
-                self._plan()
-                return
-        if self._storage.join():
+                break
+        if again or self._storage.join():
+            # operators that work in place have given what comes in another shape already
+            for blob, value, storage in held:
+                blob.restore(value, storage)
             self._plan()
             return
         self._tabulate(self.operators)

@@ -49,6 +49,8 @@ class Predictor:
         left = {name for op in bound.op for name in op.input}
         read = {name for op in self._net.op for name in op.input} - left
         self._frozen = {n: b.version for n in read if (b := self.workspace.find(n)) is not None}
+        for name in self._frozen:
+            self.workspace.blob(name).watch()  # then nets that write it say so
         for name, array in made.items():
             self.workspace.create_blob(name).lend(array)
         bound = optimize_net(bound, self.output_names)
@@ -59,13 +61,18 @@ class Predictor:
         data = set(self.input_names) | self._fed
         if not self.input_names:
             data |= {op.input[0] for op in self._net.op if op.input}
-        blobs = {name: self.workspace.find(name) for name in self._net.external_input}
-        arrays = {name: blob.array for name, blob in blobs.items() if blob is not None}
-        return {n: a for n, a in arrays.items() if a is not None and n not in data}
+        arrays = {}
+        for name in set(self._net.external_input) - data:
+            blob = self.workspace.find(name)
+            # what has another name as well may be written by that
+            if blob is not None and blob.array is not None and not blob.tensor().lent:
+                arrays[name] = blob.array
+        return arrays
 
     def _follow_weights(self) -> None:
         """Fold no longer what was fed since."""
-        changed = {n for n, v in self._frozen.items() if self.workspace.blob(n).version != v}
+        blobs = ((n, v, self.workspace.blob(n)) for n, v in self._frozen.items())
+        changed = {n for n, v, b in blobs if b.version != v or b.array is None or b.tensor().lent}
         if changed:
             self._fed |= changed
             self._bind()

@@ -55,7 +55,7 @@ def address(object_key: str, compile_: Callable[[], bytes]) -> int:
         found = _addresses.get(object_key)
         if found is None:
             code = cache.read(object_key)
-            if code is None:
+            if code is None or symbol(object_key).encode() not in code:  # another kernel's
                 code = compile_()
                 cache.write(object_key, code)
             found = _addresses[object_key] = _link(object_key, code)

@@ -165,9 +165,16 @@ class Workers:
         wanted = thread_count() - 1
         if wanted < 1 or not self._taken.acquire(blocking=False):
             return False
-        while len(self._helpers) < wanted:
-            self._helpers.append(_Helper(self, len(self._helpers) + 1))
-            self._helpers[-1].start()
+        try:
+            while len(self._helpers) < wanted:
+                helper = _Helper(self, len(self._helpers) + 1)
+                helper.start()
+                self._helpers.append(helper)
+        except RuntimeError:  # the system gives no more threads: those that there are help
+            pass
+        except BaseException:
+            self._taken.release()
+            raise
         self.shared[_RUNNING] = _NOW
         for helper in self._helpers[:wanted]:
             helper.wake()
@@ -187,20 +194,23 @@ class Workers:
 
 
 _workers: Workers | None = None
+_making = threading.Lock()
 
 
 def workers() -> Workers:
     """The helpers of this process, made when they are first needed."""
     global _workers
     if _workers is None:
-        _workers = Workers()
+        with _making:  # of two, one would be taken away while its helpers still look at it
+            if _workers is None:
+                _workers = Workers()
     return _workers
 
 
 def _forget() -> None:
     """Threads do not survive a fork: the child makes its own."""
-    global _workers
-    _workers = None
+    global _workers, _making
+    _workers, _making = None, threading.Lock()
 
 
 def _stop() -> None:

@@ -196,3 +196,77 @@ def test_pieces_do_not_overlap_and_unite_again():
     for piece in taken:
         arena.give_back(piece)
     assert all(sum(p.block is b for p in arena.free) == 1 for b in arena.blocks)
+
+
+# ---------------------------------------------------------------- computed in place of being joined
+
+#: Nets in which blobs that are joined, or come in, have other names or other shapes meanwhile.
+JOINED = {
+    "another shape in place, wider": net(
+        op("ExpandDims", "x", "x", dims=[0]),
+        op("Negative", "x", "a"),
+        op("Exp", "x", "b"),
+        op("Concat", "a b", "y s", axis=0),
+        op("Negative", "y", "z"),
+        reads="x",
+        gives="z",
+    ),
+    "another shape in place, narrower": net(
+        op("Squeeze", "x", "x", dims=[0]),
+        op("Negative", "x", "a"),
+        op("Exp", "x", "b"),
+        op("Concat", "a b", "y s", axis=0),
+        op("Negative", "y", "z"),
+        reads="x",
+        gives="z",
+    ),
+    "a part is written by another name": net(
+        op("Negative", "x", "a"),
+        op("Alias", "a", "v"),
+        op("Exp", "x", "b"),
+        op("Concat", "a b", "w s", axis=0),
+        op("Relu", "v", "v"),
+        op("Negative", "w", "z"),
+        reads="x",
+        gives="z",
+    ),
+    "the whole is written by another name": net(
+        op("Negative", "x", "a"),
+        op("Exp", "x", "b"),
+        op("Concat", "a b", "w s", axis=0),
+        op("Alias", "w", "v"),
+        op("Relu", "v", "v"),
+        op("Negative", "a", "z"),
+        op("Copy", "v", "u"),
+        reads="x",
+        gives="z u",
+    ),
+    "joined and joined again": net(
+        op("Negative", "x", "a"),
+        op("Exp", "x", "b"),
+        op("Relu", "b", "b"),
+        op("Concat", "a b x", "w s", axis=0),
+        op("Concat", "w a", "y s2", axis=0),
+        op("Negative", "y", "z"),
+        reads="x",
+        gives="z",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_what_is_joined_is_the_same_from_the_first_run_on(name):
+    given = JOINED[name]
+    made = []
+    for keep in (None, given.external_output):
+        ws = Workspace()
+        ws.create_blob("x")
+        ws.create_net(given, keep=keep)
+        for run in range(2):
+            ws.feed("x", np.linspace(-1 - run, 2, 6, dtype=np.float32).reshape(1, 3, 2))
+            ws.run_net(given.name)
+            made.append([ws.fetch(blob) for blob in ("x", *given.external_output)])
+    for plain, shared in zip(made[:2], made[2:], strict=True):
+        for a, b in zip(plain, shared, strict=True):
+            assert a.shape == b.shape
+            assert a.tobytes() == b.tobytes()

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -28,10 +29,10 @@ print("compiled" if "numba" in sys.modules else "loaded", end="")
 """
 
 
-def start(folder, **settings):
+def start(folder, program=PROGRAM, **settings):
     environment = {**os.environ, "CAFFE2PY_CACHE_DIR": str(folder), **settings}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -168,6 +169,22 @@ def test_a_whole_file_that_is_no_kernel_is_refused_by_the_loader():
 def test_a_kernel_under_a_wrong_name_is_not_run(filled):
     (code, *_) = [p.read_bytes()[32:] for p in kernels(filled)]
     assert loader.load(code, objects.symbol("0" * 40)) is None
+
+
+OTHER = PROGRAM.replace("float32", "float64")
+
+
+def test_kernels_that_have_changed_places_are_made_anew(filled, tmp_path):
+    folder = tmp_path / "objects"
+    shutil.copytree(filled, folder)
+    before = set(kernels(folder))
+    content = min(before).read_bytes()
+    assert run(folder, program=OTHER) == "compiled"
+    (other,) = set(kernels(folder)) - before
+    other.write_bytes(content)
+    other.chmod(0o600)
+    assert run(folder, program=OTHER) == "compiled"
+    assert run(folder, program=OTHER) == "loaded"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the loader is for Linux")

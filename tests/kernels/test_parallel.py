@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from caffe2py.errors import KernelError, UsageError
 from caffe2py.executor import session
 from caffe2py.kernels import parallel
+from caffe2py.kernels import workers as workers_module
 from caffe2py.kernels.convolve import Correlation
 from caffe2py.kernels.elementwise import launch_map
 from caffe2py.kernels.jit import kernel
@@ -228,6 +230,45 @@ def test_a_flag_of_caffe2_decides(monkeypatch):
     assert threads.thread_count() == 3
     session.GlobalInit(["program", "--caffe2_omp_num_threads=0"])
     assert threads.thread_count() == 3
+
+
+def test_threads_that_come_first_together_make_one_pool(monkeypatch):
+    made = []
+    begin = workers_module.Workers.__init__
+
+    def slow(self):
+        made.append(self)
+        time.sleep(0.01)
+        begin(self)
+
+    monkeypatch.setattr(workers_module, "_workers", None)
+    monkeypatch.setattr(workers_module.Workers, "__init__", slow)
+    barrier, found = threading.Barrier(8), []
+
+    def ask():
+        barrier.wait()
+        found.append(workers_module.workers())
+
+    askers = [threading.Thread(target=ask) for _ in range(8)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert len(made) == 1
+    assert all(pool is made[0] for pool in found)
+
+
+def test_a_thread_that_cannot_start_costs_its_help_only(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    pool = workers_module.Workers()
+    monkeypatch.setattr(threads, "_count", 4)
+    monkeypatch.setattr(workers_module._Helper, "start", refuse)
+    for _ in range(2):
+        assert pool.borrow()
+        pool.release()
+    assert pool._helpers == []
 
 
 ENDING = """
