@@ -17,6 +17,7 @@ import click
 
 from caffe2py import __version__
 from caffe2py.errors import Error, UsageError
+from caffe2py.registry.threads import thread_count
 
 __all__ = ["Program", "main", "program"]
 
@@ -137,6 +138,7 @@ def _guarded(group: click.Group, args: list[str], name: str, extra: dict[str, An
 
 def _run(group: click.Group, args: list[str], name: str, extra: dict[str, Any]) -> int:
     try:
+        thread_count()  # an environment that says nonsense is nobody else's fault later
         with group.make_context(name, args, **extra) as context:
             status = group.invoke(context)
     except click.exceptions.Exit as error:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, PlanDef
+from caffe2py.registry import threads
 from tests.toy import INIT, PREDICT, fill, net, op
 
 X = np.array([[-1.0, 0.0, 2.0]], np.float32)
@@ -101,6 +102,14 @@ def test_timing(cli, model):
     found = json.loads(made.stdout)["milliseconds"]
     assert found["iterations"] == 7
     assert found["min"] <= found["p50"] <= found["p90"] <= found["max"]
+
+
+def test_an_environment_that_says_nonsense_is_named(cli, model, monkeypatch):
+    monkeypatch.setattr(threads, "_count", 0)
+    monkeypatch.setenv("CAFFE2PY_THREADS", "many")
+    result = cli("run", model, "--input", "x=1,2,3")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: CAFFE2PY_THREADS is 'many'; expected a number")
 
 
 def test_threads_and_device(cli, model):
