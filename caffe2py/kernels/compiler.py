@@ -199,6 +199,7 @@ def _entry(kernel: Any, params: tuple[Param, ...]) -> Any:
     lines = ["def entry(block):"]
     names: dict[str, Any] = {
         "kernel": kernel,
+        # numba has it without naming it in __all__, which is all that type checkers go by
         "_array": numba.carray,  # type: ignore[attr-defined]
         "_pointer": emit.pointer,
     }

@@ -52,7 +52,7 @@ from caffe2py.kernels.panels import (
     rows,
     split_phases,
 )
-from caffe2py.kernels.parallel import parts_of, split
+from caffe2py.kernels.parallel import MULTIPLY_ADD, moving, parts_of, split
 from caffe2py.kernels.vector import VECTORS, lanes, lines, tile_lines, vector_lanes
 from caffe2py.kernels.window import OUT, Window
 from caffe2py.kernels.winograd import Plan, choose, launch_winograd
@@ -65,12 +65,6 @@ from caffe2py.tensor.types import DType
 #: taken, and the range that is to be computed. That is of blocks of results for every chunk, of
 #: images and groups, or of elements of filters.
 _ADDED, _PHASES, _CHUNKS, _FIRST, _END = 5, 6, 7, 8, 9
-
-#: Nanoseconds that a multiply-add takes, within a factor of three.
-_NS = 0.02
-
-#: And a byte to be read, and written elsewhere.
-_COPY_NS = 0.1
 
 #: Elements of filters whose gradients are summed together, along positions.
 SPAN = 48
@@ -361,6 +355,11 @@ class Correlation:
             return None
         return choose((out[0], out[1]), self.channels, self.filters, dtype, exact=exact)
 
+    def _work(self) -> float:
+        """Nanoseconds that its multiply-adds take."""
+        results = self.images * self.groups * self.filters * self._positions()
+        return results * self._terms() * MULTIPLY_ADD
+
     def _few_channels(self) -> int:
         """How many filters to sum together without unfolding; 0: unfold."""
         fitted = self.window.on(self.image)
@@ -449,8 +448,7 @@ class Correlation:
 
     def _chunks(self, blocks: int) -> int:
         """In how many chunks to take filters, so that few blocks are enough for all threads."""
-        work = self.images * self.groups * self.filters * self._terms() * self._positions() * _NS
-        parts = parts_of(work, self.filters // (2 * tile_lines()))
+        parts = parts_of(self._work(), self.filters // (2 * tile_lines()))
         return 1 if blocks >= 4 * parts else parts
 
     def _split(self, call: Call, x: Array) -> tuple[Array, list[Launch]]:
@@ -462,7 +460,7 @@ class Correlation:
         def part(first: int, end: int) -> Launch:
             return _split_planes(x.reshape(-1), split_x, rows, wide, first, end)
 
-        return split_x, split(planes, x.nbytes * _COPY_NS, part)
+        return split_x, split(planes, moving(x, split_x), part)
 
     def launch_filter_gradient(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
         """The gradient of the filters, given images and the results' gradient."""
@@ -565,7 +563,6 @@ class Correlation:
         flat = [a.reshape(-1) for a in (*operands, base if bias is None else bias, result)]
         table = self.window.table(self.image)
         limit = result.dtype.type(low)
-        products = self.images * self.groups * self.filters * self._terms() * self._positions()
 
         def part(first: int, end: int) -> Launch:
             unfolded = call.scratch((DEEP * ROW,), result.dtype, brief=True)
@@ -578,4 +575,4 @@ class Correlation:
             numbers = np.array([*size, first, end], np.int64)
             return function(*flat, base, other, unfolded, table, numbers, limit)
 
-        return split(count * chunks, products * _NS, part, multiple)
+        return split(count * chunks, self._work(), part, multiple)

@@ -13,7 +13,7 @@ import numpy as np
 from caffe2py.kernels.block import up
 from caffe2py.kernels.jit import Kernel, kernel
 from caffe2py.kernels.panels import counts
-from caffe2py.kernels.parallel import split
+from caffe2py.kernels.parallel import MULTIPLY_ADD, split
 from caffe2py.kernels.vector import five1, five2, three1, three2
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE, Window
 from caffe2py.registry.context import Call, Launch
@@ -21,9 +21,6 @@ from caffe2py.tensor.tensor import Array
 
 #: Entries of `size`: channels of X, filters of each, whether there is a bias; planes of X.
 _CHANNELS, _FILTERS, _BIASED, _FIRST, _END = range(5)
-
-#: Nanoseconds that a multiply-add takes, within a factor of three.
-_NS = 0.03
 
 
 def _plane(image, weights, plane, table):
@@ -52,41 +49,24 @@ def _plane(image, weights, plane, table):
 
 
 @kernel("contract")
-def _threes(x, w, bias, y, table, size, low):
-    """Planes size[_FIRST] to size[_END] of X, for windows of 3 x 3, 1 or 2 apart."""
+def _squares(x, w, bias, y, table, size, low):
+    """Planes size[_FIRST] to size[_END] of X, for windows of 3 x 3 or 5 x 5, 1 or 2 apart."""
     image, out, taps = counts(table)
     high, wide, top, left = table[IMAGE, 1], table[IMAGE, 2], table[BEGIN, 1], table[BEGIN, 2]
     rows, columns = table[OUT, 1], table[OUT, 2]
+    side, step = table[KERNEL, 2], table[STRIDE, 2]
     for n in range(size[_FIRST] * size[_FILTERS], size[_END] * size[_FILTERS]):
-        f, at = n % (size[_CHANNELS] * size[_FILTERS]), n // size[_FILTERS] * image
+        f, at, to = n % (size[_CHANNELS] * size[_FILTERS]), n // size[_FILTERS] * image, n * out
         shift = bias[f] if size[_BIASED] else y.dtype.type(0)
-        if table[STRIDE, 2] == 1:
-            three1(
-                x, at, high, wide, top, left, w, f * taps, y, n * out, rows, columns, shift, low
-            )  # fmt: skip
+        f *= taps
+        if side == 3 and step == 1:
+            three1(x, at, high, wide, top, left, w, f, y, to, rows, columns, shift, low)
+        elif side == 3:
+            three2(x, at, high, wide, top, left, w, f, y, to, rows, columns, shift, low)
+        elif step == 1:
+            five1(x, at, high, wide, top, left, w, f, y, to, rows, columns, shift, low)
         else:
-            three2(
-                x, at, high, wide, top, left, w, f * taps, y, n * out, rows, columns, shift, low
-            )  # fmt: skip
-
-
-@kernel("contract")
-def _fives(x, w, bias, y, table, size, low):
-    """The same for windows of 5 x 5."""
-    image, out, taps = counts(table)
-    high, wide, top, left = table[IMAGE, 1], table[IMAGE, 2], table[BEGIN, 1], table[BEGIN, 2]
-    rows, columns = table[OUT, 1], table[OUT, 2]
-    for n in range(size[_FIRST] * size[_FILTERS], size[_END] * size[_FILTERS]):
-        f, at = n % (size[_CHANNELS] * size[_FILTERS]), n // size[_FILTERS] * image
-        shift = bias[f] if size[_BIASED] else y.dtype.type(0)
-        if table[STRIDE, 2] == 1:
-            five1(
-                x, at, high, wide, top, left, w, f * taps, y, n * out, rows, columns, shift, low
-            )  # fmt: skip
-        else:
-            five2(
-                x, at, high, wide, top, left, w, f * taps, y, n * out, rows, columns, shift, low
-            )  # fmt: skip
+            five2(x, at, high, wide, top, left, w, f, y, to, rows, columns, shift, low)
 
 
 @kernel("contract")
@@ -111,7 +91,7 @@ def _kernel_of(table: Array) -> Kernel:
     square = size == table[KERNEL, 1] and step == table[STRIDE, 1]
     if not (flat and square and step <= 2 and table[DILATION, 1:].max() == 1):
         return _any_window
-    return {3: _threes, 5: _fives}.get(size, _any_window)
+    return _squares if size in (3, 5) else _any_window
 
 
 def launch_depthwise(
@@ -137,4 +117,4 @@ def launch_depthwise(
     def part(first: int, end: int) -> Launch:
         return loop(*flat, table, np.array([*sizes, first, end], np.int64), limit)
 
-    return split(len(x) * channels, y.size * int(counts(table)[2]) * _NS, part)
+    return split(len(x) * channels, y.size * int(counts(table)[2]) * MULTIPLY_ADD, part)

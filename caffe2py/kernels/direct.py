@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import split
+from caffe2py.kernels.parallel import MULTIPLY_ADD, split
 from caffe2py.kernels.vector import direct4_1, direct4_2, direct8_1, direct8_2
 from caffe2py.kernels.window import BEGIN, IMAGE, OUT, STRIDE
 from caffe2py.registry.context import Call, Launch
@@ -17,9 +17,6 @@ from caffe2py.tensor.tensor import Array
 
 #: Groups of at most so many channels.
 MOST_CHANNELS = 8
-
-#: Nanoseconds that a multiply-add takes, within a factor of three.
-_NS = 0.02
 
 #: Entries of `size`: groups, channels and filters of one, filters at once; blocks of these.
 _GROUPS, _CHANNELS, _FILTERS, _ONCE, _FIRST, _END = range(6)
@@ -91,4 +88,4 @@ def launch_few_channels(
     def part(first: int, end: int) -> Launch:
         return _few_channels(*flat, table, np.array([*sizes, first, end], np.int64), limit)
 
-    return split(len(x) * len(w) // once, y.size * channels * 9 * _NS, part)
+    return split(len(x) * len(w) // once, y.size * channels * 9 * MULTIPLY_ADD, part)

@@ -33,7 +33,7 @@ from caffe2py.kernels.block import (
     up,
 )
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import parts_of, split
+from caffe2py.kernels.parallel import MULTIPLY_ADD, parts_of, split
 from caffe2py.kernels.vector import VECTORS, lanes, lines, tile_lines, vector_lanes
 from caffe2py.kernels.workers import MOST_PARTS
 from caffe2py.registry.context import Call, Launch
@@ -57,9 +57,6 @@ _ALIAS = 2048
 
 #: Entries of `steps`: from one to the next matrix, row, column or term of a sum.
 _A_BATCH, _B_BATCH, _C_BATCH, _A_ROW, _A_TERM, _B_COLUMN, _B_TERM = range(7)
-
-#: Nanoseconds that a multiply-add of float32 takes, within a factor of three.
-_NS = 0.02
 
 #: A block of the square tile's operands: terms and rows.
 _LONG = 512
@@ -321,7 +318,7 @@ def _shares(
 ) -> list[Launch]:
     """The launches of a product, for whole matrices, blocks of columns or blocks of rows."""
     batch, rows, columns, terms = size[:4]
-    work = batch * rows * columns * terms * _NS * dtype.itemsize / 4
+    work = batch * rows * columns * terms * MULTIPLY_ADD * dtype.itemsize / 4
     full = [0, batch, 0, rows, 0, columns]
     parts = parts_of(work, MOST_PARTS)
 

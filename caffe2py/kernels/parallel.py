@@ -14,6 +14,9 @@ from caffe2py.tensor.tensor import Array
 #: Nanoseconds of work that are worth a part: some times what it takes to share them out.
 WORTH = 6_000
 
+#: Nanoseconds that a multiply-add of float32 takes, within a factor of three.
+MULTIPLY_ADD = 0.02
+
 #: Nanoseconds that it takes to read or write a byte of a large array, within a factor of three.
 _BYTE = 0.02
 

@@ -19,7 +19,7 @@ import numpy as np
 from caffe2py.kernels.block import DEEP, outer_block, strip_width, up
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.linalg import nothing, packed_size
-from caffe2py.kernels.parallel import parts_of, split
+from caffe2py.kernels.parallel import MULTIPLY_ADD, parts_of, split
 from caffe2py.kernels.vector import lanes, lines, tile_lines, vector_lanes
 from caffe2py.kernels.winograd_matrices import MATRICES, gather2, gather4, spread2, spread4
 from caffe2py.kernels.workers import MOST_PARTS
@@ -39,9 +39,6 @@ _TOGETHER = 16
     _M, _ROWS_AT_ONCE, _ROW, _ACROSS, _BIASED, _ADDED,
     _FIRST, _END, _FIRST_FILTER, _END_FILTER,
 ) = range(19)  # fmt: skip
-
-#: Nanoseconds that a multiply-add takes, within a factor of three.
-_NS = 0.02
 
 #: Nanoseconds for an element of a transformed filter.
 _TURN_NS = 0.5
@@ -300,7 +297,7 @@ def launch_winograd(
         return _winograd(*flat, base, more, rows, lines_out, v, p, numbers, low)
 
     blocks = len(x) * up(up(plan.out[0], m), plan.rows_at_once)
-    work = len(x) * plan.cost * channels * filters * _NS
+    work = len(x) * plan.cost * channels * filters * MULTIPLY_ADD
     if blocks >= parts_of(work, MOST_PARTS):
         main = split(blocks, work, lambda a, b: part((a, b), (0, filters)))
     else:  # a small image: V is made by every part for itself

@@ -39,6 +39,7 @@ _TYPE_NAMES = {
 }
 
 
+# generic for type checkers only: before Python 3.12 it takes no parameter at run time
 class _Stdout(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to what is sys.stdout at the time, so that redirected output is redirected."""
 

@@ -141,7 +141,11 @@ slice_ = operator(
 
 
 class _WithArgs:
-    """A call with other arguments."""
+    """A call with other arguments.
+
+    All else is the call's own, through __getattr__, which type checkers cannot follow: where one is
+    handed on as a `Call` they have to be told.
+    """
 
     def __init__(self, call: Call, args: Args) -> None:
         self._call = call
