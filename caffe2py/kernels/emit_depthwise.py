@@ -8,6 +8,7 @@ are 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,27 +17,20 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 from caffe2py.kernels.emit import Lanes, data_address
-from caffe2py.kernels.emit_strip import Strip, count_loop
+from caffe2py.kernels.emit_strip import Strip, counted
 
 _I64 = ir.IntType(64)
 
 
-def _sum(lanes: Lanes, factors: Sequence[Any], rows: Sequence[Sequence[Any]], start: Any) -> Any:
+def _sum(lanes: Lanes, factors: Sequence[Any], taps: Sequence[Any], start: Any) -> Any:
     """A sum of its own for every row, which makes shorter chains; then these together."""
-    total, size = None, len(rows)
-    for i, taps in enumerate(rows):
+    total, size = None, math.isqrt(len(taps))
+    for i in range(size):
         part = lanes.zero if i else start
-        for factor, tap in zip(factors[size * i : size * (i + 1)], taps, strict=True):
-            part = lanes.multiply_add(factor, tap, part)
+        for k in range(size * i, size * (i + 1)):
+            part = lanes.multiply_add(factors[k], taps[k], part)
         total = lanes.builder.fadd(total, part) if i else part
     return total
-
-
-def _come_in(rows: Sequence[Sequence[Any]], values: Sequence[Sequence[Any]], block: Any) -> None:
-    """Let rows of taps have these values when a block is left."""
-    for taps, others in zip(rows, values, strict=True):
-        for phi, value in zip(taps, others, strict=True):
-            phi.add_incoming(value, block)
 
 
 def _plane(size: int, step: int) -> Any:
@@ -61,36 +55,25 @@ def _plane(size: int, step: int) -> Any:
             factors = [lanes.splat(lanes.scalar(place)) for place in places]
             pitch, y_pitch = lanes.step(wide), lanes.step(columns)
 
-            j, j_head, j_body, j_after = count_loop(builder, "strip")
-            builder.cbranch(builder.icmp_signed("<", j, columns), j_body, j_after)
-            builder.position_at_end(j_body)
-            strip = Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
-            strip.prepare(size)
-            mask = lanes.mask(builder.sub(columns, j))
-            down = builder.add(target, lanes.step(j))
+            with counted(builder, columns, lanes.count, "strip") as across:
+                j = across.i
+                strip = Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
+                strip.prepare(size)
+                mask = lanes.mask(builder.sub(columns, j))
+                place = builder.add(target, lanes.step(j))
 
-            def taps(row: Any, beyond: int) -> list[Any]:
-                here = builder.sub(builder.add(row, _I64(beyond)), top)
-                return strip.taps(size, source, here, high, pitch)
+                def taps(row: Any, beyond: int) -> list[Any]:
+                    here = builder.sub(builder.add(row, _I64(beyond)), top)
+                    return strip.taps(size, source, here, high, pitch)
 
-            first = [taps(_I64(0), k) for k in range(kept)]
-            before = builder.block
-            i, i_head, i_body, i_after = count_loop(builder, "row")
-            carried = [[builder.phi(lanes.type) for _ in range(size)] for _ in first]
-            _come_in(carried, first, before)
-            builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)
-            builder.position_at_end(i_body)
-            fresh = [taps(builder.mul(i, _I64(step)), k) for k in range(kept, size)]
-            window = [*carried, *fresh]
-            total = lanes.at_least(_sum(lanes, factors, window, start), least)
-            lanes.store(total, builder.add(down, builder.mul(i, y_pitch)), mask)
-            _come_in(carried, window[step:] if kept else [], builder.block)
-            i.add_incoming(builder.add(i, _I64(1)), builder.block)
-            builder.branch(i_head)
-            builder.position_at_end(i_after)
-            j.add_incoming(builder.add(j, _I64(lanes.count)), builder.block)
-            builder.branch(j_head)
-            builder.position_at_end(j_after)
+                first = [tap for k in range(kept) for tap in taps(_I64(0), k)]
+                with counted(builder, rows, 1, "row", first) as down:
+                    row = builder.mul(down.i, _I64(step))
+                    fresh = [tap for k in range(kept, size) for tap in taps(row, k)]
+                    window = [*down.carried, *fresh]
+                    total = lanes.at_least(_sum(lanes, factors, window, start), least)
+                    lanes.store(total, builder.add(place, builder.mul(down.i, y_pitch)), mask)
+                    down.next = window[step * size :] if kept else []
             return context.get_dummy_value()
 
         sizes = [whole] * 2

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 from caffe2py.kernels.emit import Lanes, data_address
-from caffe2py.kernels.emit_strip import Strip, count_loop
+from caffe2py.kernels.emit_strip import Strip, counted
 
 _I64 = ir.IntType(64)
 _SIDE = 3
@@ -43,52 +43,35 @@ def _direct(filters: int, step: int) -> Any:
             least, pitch, y_pitch = lanes.splat(args[18]), lanes.step(wide), lanes.step(columns)
             starts = [lanes.splat(lanes.scalar(lanes.at(shifts, q))) for q in range(filters)]
 
-            j, j_head, j_body, j_after = count_loop(builder, "strip")
-            builder.cbranch(builder.icmp_signed("<", j, columns), j_body, j_after)
-            builder.position_at_end(j_body)
-            strip = Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
-            strip.prepare(_SIDE)
-            mask = lanes.mask(builder.sub(columns, j))
+            with counted(builder, columns, lanes.count, "strip") as beside:
+                j = beside.i
+                strip = Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
+                strip.prepare(_SIDE)
+                mask = lanes.mask(builder.sub(columns, j))
 
-            i, i_head, i_body, i_after = count_loop(builder, "row")
-            builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)
-            builder.position_at_end(i_body)
-            first = builder.sub(builder.mul(i, _I64(step)), top)
-            before = builder.block
+                with counted(builder, rows, 1, "row") as down:
+                    first = builder.sub(builder.mul(down.i, _I64(step)), top)
 
-            c, c_head, c_body, c_after = count_loop(builder, "channel")
-            sums = [builder.phi(lanes.type) for _ in range(filters)]
-            for total, start in zip(sums, starts, strict=True):
-                total.add_incoming(start, before)
-            builder.cbranch(builder.icmp_signed("<", c, channels), c_body, c_after)
-            builder.position_at_end(c_body)
-            plane = builder.add(source, builder.mul(c, across))
-            own = builder.add(weights, builder.mul(c, lanes.step(_I64(_SIDE * _SIDE))))
-            totals = list(sums)
-            for k in range(_SIDE):
-                row = builder.add(first, _I64(k))
-                for m, tap in enumerate(strip.taps(_SIDE, plane, row, high, pitch)):
-                    place = lanes.at(own, _SIDE * k + m)
-                    for q in range(filters):
-                        factor = lanes.splat(lanes.scalar(place))
-                        totals[q] = lanes.multiply_add(factor, tap, totals[q])
-                        place = builder.add(place, w_step)
-            for total, value in zip(sums, totals, strict=True):
-                total.add_incoming(value, builder.block)
-            c.add_incoming(builder.add(c, _I64(1)), builder.block)
-            builder.branch(c_head)
-            builder.position_at_end(c_after)
+                    with counted(builder, channels, 1, "channel", starts) as deep:
+                        plane = builder.add(source, builder.mul(deep.i, across))
+                        own = builder.mul(deep.i, lanes.step(_I64(_SIDE * _SIDE)))
+                        own, totals = builder.add(weights, own), list(deep.carried)
+                        for k in range(_SIDE):
+                            row = builder.add(first, _I64(k))
+                            taps = strip.taps(_SIDE, plane, row, high, pitch)
+                            for m, tap in enumerate(taps):
+                                place = lanes.at(own, _SIDE * k + m)
+                                for q in range(filters):
+                                    factor = lanes.splat(lanes.scalar(place))
+                                    totals[q] = lanes.multiply_add(factor, tap, totals[q])
+                                    place = builder.add(place, w_step)
+                        deep.next = totals
 
-            place = builder.add(builder.add(target, lanes.step(j)), builder.mul(i, y_pitch))
-            for total in sums:
-                lanes.store(lanes.at_least(total, least), place, mask)
-                place = builder.add(place, y_step)
-            i.add_incoming(builder.add(i, _I64(1)), builder.block)
-            builder.branch(i_head)
-            builder.position_at_end(i_after)
-            j.add_incoming(builder.add(j, _I64(lanes.count)), builder.block)
-            builder.branch(j_head)
-            builder.position_at_end(j_after)
+                    place = builder.add(target, lanes.step(j))
+                    place = builder.add(place, builder.mul(down.i, y_pitch))
+                    for total in deep.carried:
+                        lanes.store(lanes.at_least(total, least), place, mask)
+                        place = builder.add(place, y_step)
             return context.get_dummy_value()
 
         kinds = [x, *[whole] * 7, w, whole, whole, bias, whole, y, *[whole] * 4, x.dtype]

@@ -15,8 +15,7 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 from caffe2py.kernels.emit import Lanes, data_address
-from caffe2py.kernels.emit_strip import Strip, count_loop
-from caffe2py.kernels.emit_winograd import apart
+from caffe2py.kernels.emit_strip import Strip, counted
 
 _I64 = ir.IntType(64)
 
@@ -51,43 +50,25 @@ def _top(size: int, step: int) -> Any:
             rows, columns = args[8:10]
             pitch, y_pitch = lanes.step(wide), lanes.step(columns)
 
-            j, j_head, j_body, j_after = count_loop(builder, "strip")
-            builder.cbranch(builder.icmp_signed("<", j, columns), j_body, j_after)
-            builder.position_at_end(j_body)
-            strip = Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
-            strip.prepare(size)
-            mask = lanes.mask(builder.sub(columns, j))
-            down = builder.add(target, lanes.step(j))
+            with counted(builder, columns, lanes.count, "strip") as across:
+                j = across.i
+                strip = Strip(lanes, step, builder.sub(builder.mul(j, _I64(step)), left), wide)
+                strip.prepare(size)
+                mask = lanes.mask(builder.sub(columns, j))
+                place = builder.add(target, lanes.step(j))
 
-            def along(row: Any, beyond: int) -> Any:
-                """The largest elements of a row under each window."""
-                here = builder.sub(builder.add(row, _I64(beyond)), above)
-                places = strip.places(size, source, here, high, pitch)
-                found = [lanes.load(place, live) for place, live in places]
-                if step == 2:
-                    pairs = zip(found[::2], found[1::2], strict=True)
-                    found = [tap for pair in pairs for tap in apart(lanes, pair)][:size]
-                return _larger(lanes, found)
+                def along(row: Any, beyond: int) -> Any:
+                    """The largest elements of a row under each window."""
+                    here = builder.sub(builder.add(row, _I64(beyond)), above)
+                    return _larger(lanes, strip.taps(size, source, here, high, pitch))
 
-            first = [along(_I64(0), k) for k in range(kept)]
-            before = builder.block
-            i, i_head, i_body, i_after = count_loop(builder, "row")
-            carried = [builder.phi(lanes.type) for _ in first]
-            for phi, value in zip(carried, first, strict=True):
-                phi.add_incoming(value, before)
-            builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)
-            builder.position_at_end(i_body)
-            fresh = [along(builder.mul(i, _I64(step)), k) for k in range(kept, size)]
-            window = [*carried, *fresh]
-            lanes.store(_larger(lanes, window), builder.add(down, builder.mul(i, y_pitch)), mask)
-            for phi, value in zip(carried, window[step:], strict=True):
-                phi.add_incoming(value, builder.block)
-            i.add_incoming(builder.add(i, _I64(1)), builder.block)
-            builder.branch(i_head)
-            builder.position_at_end(i_after)
-            j.add_incoming(builder.add(j, _I64(lanes.count)), builder.block)
-            builder.branch(j_head)
-            builder.position_at_end(j_after)
+                first = [along(_I64(0), k) for k in range(kept)]
+                with counted(builder, rows, 1, "row", first) as down:
+                    row = builder.mul(down.i, _I64(step))
+                    window = [*down.carried, *(along(row, k) for k in range(kept, size))]
+                    here = builder.add(place, builder.mul(down.i, y_pitch))
+                    lanes.store(_larger(lanes, window), here, mask)
+                    down.next = window[step:]
             return context.get_dummy_value()
 
         return numba.types.void(x, *[whole] * 5, y, *[whole] * 3), emit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
@@ -59,12 +61,36 @@ class Strip:
         return [tap for pair in pairs for tap in apart(self.lanes, pair)][:count]
 
 
-def count_loop(builder: Any, name: str) -> tuple[Any, Any, Any, Any]:
-    """A loop that counts from 0: counter, head, body, block after it; it stands in the head."""
+class Loop:
+    """A loop that is being written: its counter, and values that are carried from turn to turn."""
+
+    def __init__(self, counter: Any, carried: list[Any]) -> None:
+        self.i = counter
+        self.carried = carried
+        #: What the carried values are in the next turn.
+        self.next = carried
+
+
+@contextmanager
+def counted(
+    builder: Any, end: Any, step: int, name: str, carried: Sequence[Any] = ()
+) -> Iterator[Loop]:
+    """Write a loop from 0 below `end`; what is written inside is its body.
+
+    `carried` are values before the first turn; afterwards `loop.carried` are those after the last.
+    """
     before = builder.block
     head, body, after = (builder.append_basic_block(f"{name}.{part}") for part in "hba")
     builder.branch(head)
     builder.position_at_end(head)
-    counter = builder.phi(_I64)
-    counter.add_incoming(_I64(0), before)
-    return counter, head, body, after
+    loop = Loop(builder.phi(_I64), [builder.phi(value.type) for value in carried])
+    for phi, value in zip((loop.i, *loop.carried), (_I64(0), *carried), strict=True):
+        phi.add_incoming(value, before)
+    builder.cbranch(builder.icmp_signed("<", loop.i, end), body, after)
+    builder.position_at_end(body)
+    yield loop
+    following = builder.add(loop.i, _I64(step))
+    for phi, value in zip((loop.i, *loop.carried), (following, *loop.next), strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from caffe2py.kernels import objects
 from caffe2py.kernels.emit import Lanes, data_address
-from caffe2py.kernels.emit_strip import Strip, count_loop
+from caffe2py.kernels.emit_strip import Strip, counted
 
 _I64 = ir.IntType(64)
 
@@ -36,31 +36,23 @@ def _unfold(step: int, *, back: bool = False) -> Any:
             high, wide, top, down, left = args[3:8]
             pitch, rows, columns = args[10:]
 
-            j, j_head, j_body, j_after = count_loop(builder, "strip")
-            builder.cbranch(builder.icmp_signed("<", j, columns), j_body, j_after)
-            builder.position_at_end(j_body)
-            strip = Strip(lanes, step, builder.add(left, builder.mul(j, _I64(step))), wide)
-            strip.prepare(1)
-            mask, place = lanes.mask(builder.sub(columns, j)), builder.add(target, lanes.step(j))
+            with counted(builder, columns, lanes.count, "strip") as across:
+                j = across.i
+                strip = Strip(lanes, step, builder.add(left, builder.mul(j, _I64(step))), wide)
+                strip.prepare(1)
+                mask = lanes.mask(builder.sub(columns, j))
+                place = builder.add(target, lanes.step(j))
 
-            i, i_head, i_body, i_after = count_loop(builder, "row")
-            builder.cbranch(builder.icmp_signed("<", i, rows), i_body, i_after)
-            builder.position_at_end(i_body)
-            line = builder.add(top, builder.mul(i, down))
-            there = builder.add(place, lanes.step(builder.mul(i, pitch)))
-            if back:
-                ((here, live),) = strip.places(1, plane, line, high, x_pitch)
-                live = builder.and_(live, mask)
-                total = builder.fadd(lanes.load(here, live), lanes.load(there, live))
-                lanes.store(total, here, live)
-            else:
-                lanes.store(strip.taps(1, plane, line, high, x_pitch)[0], there, mask)
-            i.add_incoming(builder.add(i, _I64(1)), builder.block)
-            builder.branch(i_head)
-            builder.position_at_end(i_after)
-            j.add_incoming(builder.add(j, _I64(lanes.count)), builder.block)
-            builder.branch(j_head)
-            builder.position_at_end(j_after)
+                with counted(builder, rows, 1, "row") as over:
+                    line = builder.add(top, builder.mul(over.i, down))
+                    there = builder.add(place, lanes.step(builder.mul(over.i, pitch)))
+                    if back:
+                        ((here, live),) = strip.places(1, plane, line, high, x_pitch)
+                        live = builder.and_(live, mask)
+                        total = builder.fadd(lanes.load(here, live), lanes.load(there, live))
+                        lanes.store(total, here, live)
+                    else:
+                        lanes.store(strip.taps(1, plane, line, high, x_pitch)[0], there, mask)
             return context.get_dummy_value()
 
         return numba.types.void(x, *[whole] * 7, y, *[whole] * 4), emit
@@ -96,22 +88,17 @@ def _turn(by_lines: bool) -> Any:
             )
             across, width, blocks = lanes.step(args[2]), lanes.step(args[5]), args[6]
 
-            k, head, body, after = count_loop(builder, "turn")
-            builder.cbranch(builder.icmp_signed("<", k, blocks), body, after)
-            builder.position_at_end(body)
-            first = builder.mul(k, _I64(lanes.count))
-            place = builder.add(source, lanes.step(first))
-            rows = []
-            for _ in range(lanes.count):
-                rows.append(lanes.load(place))
-                place = builder.add(place, across)
-            place = builder.add(target, builder.mul(first, width))
-            for column in _on_its_side(lanes, rows):
-                lanes.store(column, place)
-                place = builder.add(place, width)
-            k.add_incoming(builder.add(k, _I64(1)), builder.block)
-            builder.branch(head)
-            builder.position_at_end(after)
+            with counted(builder, blocks, 1, "turn") as loop:
+                first = builder.mul(loop.i, _I64(lanes.count))
+                place = builder.add(source, lanes.step(first))
+                rows = []
+                for _ in range(lanes.count):
+                    rows.append(lanes.load(place))
+                    place = builder.add(place, across)
+                place = builder.add(target, builder.mul(first, width))
+                for column in _on_its_side(lanes, rows):
+                    lanes.store(column, place)
+                    place = builder.add(place, width)
             return context.get_dummy_value()
 
         return numba.types.void(x, whole, whole, y, whole, whole, whole), emit
