@@ -37,8 +37,7 @@ PUBLIC = {
         RegisteredOperators RemoveBlob ResetBlob ResetWorkspace RootFolder RunNet RunNetOnce
         RunOperatorMultiple RunOperatorOnce RunOperatorsOnce RunPlan SerializeBlob
         StringifyBlobName StringifyNetName StringifyProto SwitchWorkspace Workspace
-        WorkspaceGuard Workspaces blobs current has_cuda_support has_gpu_support
-        has_hip_support is_asan operator_tracebacks""",
+        WorkspaceGuard Workspaces blobs current has_hip_support is_asan operator_tracebacks""",
     "utils": """
         ArgsToDict BuildUniqueMutexIter Caffe2TensorToNumpyArray CaffeBlobToNumpyArray
         ConvertProtoToBinary DebugMode EnumClassKeyVals GetContentFromProto

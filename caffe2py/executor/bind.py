@@ -12,18 +12,22 @@ import numpy as np
 
 from caffe2py.errors import (
     BlobTypeError,
+    DeviceError,
     Error,
     MissingBlobError,
     ShapeError,
 )
+from caffe2py.executor.by_host import ByHost
+from caffe2py.executor.queued import queued
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Launch, Scope
 from caffe2py.registry.infer import Query
 from caffe2py.registry.operator import lookup, service
 from caffe2py.registry.place import located, note_place, operator_place
 from caffe2py.registry.schema import Args
-from caffe2py.tensor.device import Device
-from caffe2py.tensor.tensor import Array, Blob, empty, passed_on
+from caffe2py.tensor.device import CPU, Device
+from caffe2py.tensor.place import copy_into, copy_of, device_of, empty_on, on_host, overlap
+from caffe2py.tensor.tensor import Array, Blob, passed_on
 from caffe2py.tensor.types import UNKNOWN, DType, Shape, TensorType
 
 
@@ -44,10 +48,10 @@ class PassingStorage(Protocol):
 
     owner: object
 
-    def place(self, blob: Blob, shape: Shape, dtype: DType) -> None:
+    def place(self, blob: Blob, shape: Shape, dtype: DType, device: Device) -> None:
         """Let an output live there, if it may."""
 
-    def scratch(self, shape: Shape, dtype: DType) -> Array | None:
+    def scratch(self, shape: Shape, dtype: DType, device: Device) -> Array | None:
         """An array for the operator that is being planned; None if it is planned by itself."""
 
 
@@ -83,6 +87,7 @@ class Prepared:
 
 def run_launch(launch: Launch) -> None:
     """Run a launch by itself; its error if it fails."""
+    ((_, launch),) = queued([(None, launch)])
     status = service("callable_at")(launch.address)(launch.block.ctypes.data)
     if status:
         raise launch.explain(status)
@@ -130,8 +135,9 @@ class BoundOperator:
             self.schema = self.operator.schema
             self.args: Args = self.schema.verify(op)
             option = op.device_option if op.HasField("device_option") else None
-            device = Device.from_option(option) if option else origin.device or Device()
-            kernel = self.operator.kernel(device, op.engine)
+            self.device = Device.from_option(option) if option else origin.device or CPU
+            kernel = self.operator.kernel(self.device, op.engine)
+            self._host_inputs, self.host_outputs = kernel.host_inputs, kernel.host_outputs
             self.implementation = kernel.function
             self.dynamic = kernel.dynamic(op)
             self._takes_nothing = kernel.takes_nothing
@@ -157,8 +163,13 @@ class BoundOperator:
         self.input_types: tuple[TensorType, ...] = ()
         self._held: tuple[str, ...] = ()
         self._looked = False
+        self._by_host = ByHost(self, workspace, self._bind_other) if kernel.by_host else None
         self._new: tuple[bool, ...] = ()
         self.shares = False
+
+    def _bind_other(self, op: OperatorDef, workspace: Blobs) -> BoundOperator:
+        """Another operator at the place of this one."""
+        return BoundOperator(op, self.index, self.origin, workspace)
 
     def _input(self, workspace: Blobs, index: int) -> Blob:
         name = self.op.input[index]
@@ -227,7 +238,12 @@ class BoundOperator:
 
     def output(self, index: int, shape: Shape, dtype: DType) -> Array:
         """Size one output."""
-        return self.output_blobs[index].resize(shape, np.dtype(dtype))
+        return self.output_blobs[index].resize(
+            shape, np.dtype(dtype), device=self._output_device(index)
+        )
+
+    def _output_device(self, index: int) -> Device:
+        return CPU if index in self.host_outputs else self.device
 
     def is_new(self, index: int) -> bool:
         """Whether an output was not of this type and shape before this plan."""
@@ -237,18 +253,18 @@ class BoundOperator:
     def scratch(self, shape: Shape, dtype: Any, *, brief: bool = False) -> Array:
         """An array that lives as long as the plan; a `brief` one is shared with other operators."""
         if brief and self.storage is not None:
-            array = self.storage.scratch(shape, np.dtype(dtype))
+            array = self.storage.scratch(shape, np.dtype(dtype), self.device)
             if array is not None:
                 self.brief_bytes += array.nbytes
                 return array
-        self._scratch.append(empty(shape, np.dtype(dtype)))
+        self._scratch.append(empty_on(self.device, shape, np.dtype(dtype)))
         return self._scratch[-1]
 
     def share(self, index: int, array: Array) -> None:
         """Make an output a view of `array`."""
         self.shares = True
         for blob, seen in zip(self.input_blobs, self._inputs, strict=True):
-            if seen is None or blob.array is not seen or not np.may_share_memory(seen, array):
+            if seen is None or blob.array is not seen or not overlap(seen, array):
                 continue
             if seen is array:
                 blob.tensor().lend_out()
@@ -289,7 +305,7 @@ class BoundOperator:
             return array
 
         def make() -> _Derived:
-            array = empty((size,), np.dtype(dtype))
+            array = empty_on(self.device, (size,), np.dtype(dtype))
             return _Derived(array, fill(array))
 
         self._derived.append(prepared.find(key, make))
@@ -332,12 +348,19 @@ class BoundOperator:
 
     def random_state(self) -> Array:
         """Key and counter of this operator's random numbers; net and position give the key."""
+        if self._by_host is not None:
+            states: Array = self._by_host.bound.random_state()
+            return states
         if self._random is None:
             seed = self.op.device_option.random_seed
             place = zlib.crc32(f"{self.origin.net}/{self.index}/{self.op.type}".encode())
             key = seed if seed else (self.origin.seed << 32) ^ place
-            self._random = np.array([key, 0], np.uint64)
+            self._random = copy_of(np.array([key, 0], np.uint64), self.device)
         return self._random
+
+    def set_random_state(self, state: Array) -> None:
+        """Continue from a key and a count."""
+        copy_into(self.random_state(), state)
 
     @property
     def _owner(self) -> object | None:
@@ -351,6 +374,8 @@ class BoundOperator:
     @property
     def draws(self) -> bool:
         """Whether it has asked for random numbers so far."""
+        if self._by_host is not None:
+            return bool(self._by_host.bound.draws)
         return self._random is not None
 
     # ---- what an executor does with it
@@ -397,6 +422,9 @@ class BoundOperator:
         self._looked = False
         self._inputs = tuple(blob.array for blob in self.input_blobs)
         self._held = tuple(type(blob.value).__name__ for blob in self.input_blobs)
+        if self._by_host is not None:
+            self._by_host.run()
+            return ()
         before = [blob.array for blob in self.output_blobs]
         self._allocate(self.operator.infer(self._query()))
         pairs = zip(self.output_blobs, before, strict=True)
@@ -416,26 +444,44 @@ class BoundOperator:
         for index, blob in enumerate(self.input_blobs):
             if blob.value is None and not self._takes_nothing:
                 raise self._no_tensor(index)
+            if blob.array is not None:
+                self._require_place(index, blob.array)
             if blob.borrowed not in (None, self._owner):
                 raise passed_on(blob.name)
             if blob.quantum is not None and not self.schema.quantized:
                 raise self._quantized(index)
         self.input_types = types
-        value: Callable[[int], Any] = (
-            (lambda index: self.input_blobs[index].array) if self.dynamic else (lambda index: None)
-        )
+        value: Callable[[int], Any] = self._contents_of if self.dynamic else (lambda index: None)
         return Query(self.schema, types, self.args, len(self.output_blobs), value)
+
+    def _contents_of(self, index: int) -> Array | None:
+        array = self.input_blobs[index].array
+        return None if array is None else on_host(array)
+
+    def _require_place(self, index: int, array: Array) -> None:
+        """An input has to be where the operator looks for it."""
+        if self._host_inputs is None:
+            return
+        expected = CPU if index in self._host_inputs else self.device
+        found = device_of(array)
+        if found != expected:
+            raise DeviceError(
+                f"input {index} '{self.input_blobs[index].name}' is on {found}, expected on "
+                f"{expected}",
+                hint="core.InjectCrossDeviceCopies, or a Copy operator before it",
+            )
 
     def _allocate(self, types: Sequence[TensorType]) -> None:
         self._refuse_twice(types)
-        for blob, type_ in zip(self.output_blobs, types, strict=True):
+        for index, (blob, type_) in enumerate(zip(self.output_blobs, types, strict=True)):
+            device = self._output_device(index)
             shape = type_.full_shape
             if type_.dtype is not None and shape is not None:
                 if blob.borrowed not in (None, self._owner):
                     blob.value = None  # another net's storage is not to be written to
                 if self.storage is not None:
-                    self.storage.place(blob, shape, type_.dtype)
-                blob.resize(shape, type_.dtype, type_.quantum)
+                    self.storage.place(blob, shape, type_.dtype, device)
+                blob.resize(shape, type_.dtype, type_.quantum, device)
 
     def _refuse_twice(self, types: Sequence[TensorType]) -> None:
         """One blob can take two outputs only if both have its size."""
@@ -466,7 +512,8 @@ class BoundOperator:
             self.plan()
         if self._calls is None:
             at = service("callable_at")
-            self._calls = [(at(x.address), x.block.ctypes.data, x) for x in self.launches]
+            rows = queued([(self, x) for x in self.launches])
+            self._calls = [(at(x.address), x.block.ctypes.data, x) for _, x in rows]
         for call, block, launch in self._calls:
             status = call(block)
             if status:
@@ -481,9 +528,10 @@ class BoundOperator:
     def _read(self, entry: int | tuple[int, Callable[[Array], bool]]) -> bytes:
         """The contents of an input; none where it does not decide."""
         index, decides = entry if isinstance(entry, tuple) else (entry, None)
-        array = self.input_blobs[index].array
-        unread = array is None or (decides is not None and not decides(array))
-        return b"" if array is None or unread else array.tobytes()
+        if self.input_blobs[index].array is None:
+            return b""
+        array = on_host(self.input_blobs[index].array)
+        return b"" if decides is not None and not decides(array) else array.tobytes()
 
     @property
     def operators(self) -> tuple[BoundOperator, ...]:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from caffe2py.errors import Error
 from caffe2py.executor.bind import BoundOperator
+from caffe2py.executor.queued import Owner
+from caffe2py.executor.spans import Spans, meet, spans_of
 from caffe2py.registry.context import Launch
 from caffe2py.registry.operator import service
-from caffe2py.tensor.tensor import Array
 
 #: A branch that moves fewer bytes than this is done before another thread has begun.
 _LEAST = 1 << 17
@@ -26,18 +25,7 @@ _LEAST = 1 << 17
 #: Operators that are looked at together.
 _MOST = 256
 
-#: Bytes from one address up to another.
-_Span = tuple[int, int]
-
-
 _Own = tuple[BoundOperator, Launch]
-
-
-class Owner(Protocol):
-    """Whoever can explain a row that failed."""
-
-    def failure(self, launch: Launch, status: int) -> Error:
-        """The error that a status means, with the operator's place."""
 
 
 Row = tuple[Owner, Launch]
@@ -81,26 +69,13 @@ class _Step:
     """The launches of one operator, and the memory that they read and write."""
 
     rows: tuple[_Own, ...]
-    read: tuple[_Span, ...]
-    written: tuple[_Span, ...]
+    spans: Spans
     alone: bool
 
     @property
     def bytes(self) -> int:
         """What passes through the processor."""
-        return sum(end - begin for begin, end in (*self.read, *self.written))
-
-    def meets(self, other: _Step) -> bool:
-        """Whether one writes what the other touches."""
-        return (
-            _overlap(self.written, other.written)
-            or _overlap(self.written, other.read)
-            or _overlap(self.read, other.written)
-        )
-
-
-def _overlap(some: Sequence[_Span], others: Sequence[_Span]) -> bool:
-    return any(a < d and c < b for a, b in some for c, d in others)
+        return self.spans.bytes
 
 
 def _steps(rows: Sequence[_Own]) -> Iterator[_Step]:
@@ -113,30 +88,18 @@ def _steps(rows: Sequence[_Own]) -> Iterator[_Step]:
 
 
 def _step(rows: tuple[_Own, ...]) -> _Step:
-    """What is no input, and no constant of a kernel's, may be written: outputs, scratch."""
     launches = [launch for _, launch in rows]
-    inputs = {
-        _span(blob.array) for o, _ in rows for blob in o.input_blobs if blob.array is not None
-    }
-    outputs = {
-        _span(blob.array) for o, _ in rows for blob in o.output_blobs if blob.array is not None
-    }
-    touched = {_span(a) for x in launches for a in x.keep if isinstance(a, np.ndarray)}
-    alone = any(x.python or x.beside for x in launches)
-    read = inputs - outputs
-    return _Step(rows, tuple(read), tuple((touched | outputs) - read), alone)
-
-
-def _span(array: Array) -> _Span:
-    begin = int(array.ctypes.data)
-    return begin, begin + array.nbytes
+    alone = any(x.python or x.beside or x.work is not None for x in launches)
+    return _Step(rows, spans_of(rows[0][0], launches), alone)
 
 
 def _branches(steps: Sequence[_Step]) -> list[list[_Step]]:
     """The branches of the longest stretch from the first step on in which none of them join."""
     branches: list[list[_Step]] = []
     for step in steps:
-        met = [branch for branch in branches if any(step.meets(other) for other in branch)]
+        met = [
+            branch for branch in branches if any(meet(step.spans, other.spans) for other in branch)
+        ]
         if step.alone or len(met) > 1:
             break
         if met:

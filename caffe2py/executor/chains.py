@@ -6,13 +6,14 @@ Nobody can tell afterwards: whatever is read later, or may be looked at, is writ
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from caffe2py.executor.bind import BoundOperator
+from caffe2py.executor.spans import kept_arrays
 from caffe2py.registry.context import Launch, Map
 from caffe2py.registry.operator import service
+from caffe2py.tensor.place import overlap
 from caffe2py.tensor.tensor import Array
 
 #: Smaller arrays stay in the first-level cache, and their loops need no compiler.
@@ -34,7 +35,7 @@ def join_maps(rows: Sequence[Row], hidden: Sequence[Array] = ()) -> list[Row]:
     i = 0
     while i < len(rows):
         group = list(_group(rows, i))
-        if not group:
+        if not group or (len(group) == 1 and rows[i][1].work is not None):
             owner, launch = rows[i]
             result += ((owner, part) for part in (launch.parts() if launch.parts else [launch]))
             i += 1
@@ -57,7 +58,7 @@ def _group(rows: Sequence[Row], start: int) -> Iterator[Map]:
             return
         if number == 0:
             size, element = each.output.size, each.inputs[0].dtype
-            if size < _LEAST:
+            if size < _LEAST and isinstance(each.output, np.ndarray):
                 return
         own = {a.ctypes.data: a.nbytes for a in (*each.inputs, each.output)}
         fits = each.output.size == size and each.inputs[0].dtype == element
@@ -91,19 +92,10 @@ def _unread(array: Array, later: Sequence[Row], hidden: Sequence[Array]) -> bool
                 return launch.map.output.nbytes >= array.nbytes
             if not _touches(launch.map.output, array):
                 continue
-        if any(_touches(x, array) for x in _arrays(launch.keep)):
+        if any(_touches(x, array) for x in kept_arrays(launch.keep)):
             return False
     return True
 
 
 def _touches(x: Array, y: Array) -> bool:
-    return bool(np.may_share_memory(x, y))
-
-
-def _arrays(kept: Any) -> Iterator[Array]:
-    """All arrays that a launch holds on to."""
-    if isinstance(kept, np.ndarray):
-        yield kept
-    elif isinstance(kept, tuple | list):
-        for each in kept:
-            yield from _arrays(each)
+    return overlap(x, y)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from caffe2py.executor.bind import BoundOperator
-from caffe2py.executor.branches import Owner, Row
+from caffe2py.executor.branches import Row
 from caffe2py.executor.chains import join_maps
+from caffe2py.executor.queued import Owner
 from caffe2py.registry.context import Launch
 from caffe2py.registry.operator import service
 from caffe2py.registry.threads import thread_count
+from caffe2py.tensor.place import overlap
 
 
 class Segment(Protocol):
@@ -74,7 +74,7 @@ class JoinedSteps:
         rows: list[Row] = []
         for step in self._steps:
             if isinstance(step, BoundOperator):
-                if any(np.may_share_memory(x, y) for x in step.read_arrays() for y in written):
+                if any(overlap(x, y) for x in step.read_arrays() for y in written):
                     return
                 rows += join_maps([(step, launch) for launch in step.launches])
             else:

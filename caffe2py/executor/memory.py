@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from caffe2py.errors import MemoryBudgetError
 from caffe2py.executor.bind import BoundOperator
 from caffe2py.proto.analysis import external_inputs, nested_nets, produced
 from caffe2py.proto.caffe2_pb2 import NetDef
-from caffe2py.tensor.tensor import ALIGNMENT, Array, Blob, empty
+from caffe2py.tensor.device import CPU, Device
+from caffe2py.tensor.tensor import ALIGNMENT, Array, Blob, device_of, empty_on
 from caffe2py.tensor.types import STRING, DType, Shape
 
 _BYTE = np.dtype(np.uint8)
@@ -95,7 +97,8 @@ class Arena:
     what counts is how far into a block pieces have ever reached.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, device: Device = CPU) -> None:
+        self._device = device
         self.blocks: list[Array] = []
         self.free: list[Piece] = []
         self._reach: dict[int, int] = {}
@@ -133,10 +136,12 @@ class Arena:
     def _new_block(self, size: int) -> Piece:
         room = max(size, min(_ROOM * size, _MOST_ROOM))
         try:
-            block = empty((room + ALIGNMENT,), _BYTE)
+            block = empty_on(self._device, (room + ALIGNMENT,), _BYTE)
         except (MemoryError, MemoryBudgetError):
             room = size
-            block = empty((room + ALIGNMENT,), _BYTE)  # a line of slack, for vector loads
+            block = empty_on(
+                self._device, (room + ALIGNMENT,), _BYTE
+            )  # a line of slack, for vector loads
         self.blocks.append(block)
         self._reach[id(block)] = 0
         self.free.append(Piece(block, 0, room))
@@ -176,7 +181,8 @@ class SharedStorage:
         self.owner = object()
         self._operators = operators
         # blobs in the gaps between scratch would leave no room for the next operator's scratch
-        self._arena, self._brief = Arena(), Arena()
+        self._arenas: dict[Device, Arena] = {}
+        self._briefs: dict[Device, Arena] = {}
         self._at = -1
         self._pieces: list[Piece] = []
         self._placed: dict[int, Piece] = {}
@@ -202,11 +208,14 @@ class SharedStorage:
     @property
     def nbytes(self) -> int:
         """The bytes that are shared."""
-        return self._arena.nbytes + self._brief.nbytes
+        return sum(arena.nbytes for arena in self._all())
+
+    def _all(self) -> list[Arena]:
+        return [*self._arenas.values(), *self._briefs.values()]
 
     def roots(self) -> list[Array]:
         """The arrays that own the memory."""
-        return [_root(block) for arena in (self._arena, self._brief) for block in arena.blocks]
+        return [_root(block) for arena in self._all() for block in arena.blocks]
 
     def passing(self) -> list[Blob]:
         """The blobs that take part."""
@@ -215,8 +224,8 @@ class SharedStorage:
 
     def clear(self) -> None:
         """Forget what was given out: the operators are about to be planned once more."""
-        self._arena.clear()
-        self._brief.clear()
+        for arena in self._all():
+            arena.clear()
         self._pieces.clear()
         self._placed.clear()
 
@@ -229,7 +238,7 @@ class SharedStorage:
         finally:
             self._at = -1
             for piece in self._scratch:
-                self._brief.give_back(piece)
+                self._briefs[device_of(piece.block)].give_back(piece)
             self._scratch.clear()
         fine = self._follow_views(operator) if operator.shares else True
         if operator.carries and any(id(b) in self._placed for b in operator.output_blobs):
@@ -261,7 +270,7 @@ class SharedStorage:
         done = [p for p in self._pieces if max(p.until.values()) <= position]
         for piece in done:
             self._pieces.remove(piece)
-            self._arena.give_back(piece)
+            self._arenas[device_of(piece.block)].give_back(piece)
 
     def join(self) -> bool:
         """Look for blobs that can be computed as parts of others; whether there are other ones.
@@ -297,7 +306,7 @@ class SharedStorage:
 
     # ---- what operators ask for while they are planned
 
-    def place(self, blob: Blob, shape: Shape, dtype: DType) -> None:
+    def place(self, blob: Blob, shape: Shape, dtype: DType, device: Device) -> None:
         """Let an output live in shared storage, if it is one of the blobs that take part."""
         last = self._last[id(blob)] if self._at >= 0 else _NEVER
         count = math.prod(shape) * dtype.itemsize
@@ -305,11 +314,14 @@ class SharedStorage:
             if self._at >= 0 and blob.borrowed is self.owner:
                 blob.value = None  # it takes part no longer
             return
+        arena = self._arenas.setdefault(device, Arena(device))
         part = self._parts.get(id(blob))
         if part is not None and part.end - part.start == count:
-            self._place_part(blob, part, last)
+            self._place_part(blob, part, last, arena)
             return
         before = self._placed.get(id(blob))
+        if before is not None and device_of(before.block) != device:
+            before = None
         if before is not None and id(blob) in self._wholes and before.size >= count:
             blob.borrow(before.bytes(count), self.owner)
             return
@@ -317,28 +329,28 @@ class SharedStorage:
             inputs = self._operators[self._at].input_blobs
             if before.size >= count or any(blob is other for other in inputs):
                 return
-        piece = self._placed[id(blob)] = self._arena.take(count)
+        piece = self._placed[id(blob)] = arena.take(count)
         piece.until[id(blob)] = last
         self._pieces.append(piece)
         blob.borrow(piece.bytes(count), self.owner)
 
-    def _place_part(self, blob: Blob, part: _Part, last: int) -> None:
+    def _place_part(self, blob: Blob, part: _Part, last: int, arena: Arena) -> None:
         """Let a blob live where the blob that it becomes a part of will live."""
         piece = self._placed.get(part.whole)
         if piece is None:
-            piece = self._placed[part.whole] = self._arena.take(self._wholes[part.whole])
+            piece = self._placed[part.whole] = arena.take(self._wholes[part.whole])
             piece.until[part.whole] = self._last[part.whole]
             self._pieces.append(piece)
         if id(blob) not in piece.until:
             piece.until[id(blob)] = last
             blob.borrow(piece.bytes(part.end)[part.start :], self.owner)
 
-    def scratch(self, shape: Shape, dtype: DType) -> Array | None:
+    def scratch(self, shape: Shape, dtype: DType, device: Device) -> Array | None:
         """An array for the operator that is planned; None if none is."""
         count = math.prod(shape) * dtype.itemsize
         if self._at < 0:
             return None
-        piece = self._brief.take(count)
+        piece = self._briefs.setdefault(device, Arena(device)).take(count)
         self._scratch.append(piece)
         return piece.bytes(count).view(dtype).reshape(shape)
 
@@ -393,8 +405,10 @@ def memory_report(operators: Sequence[BoundOperator]) -> MemoryReport:
     )
 
 
-def _root(array: Array) -> Array:
-    """The array that owns the memory of a view."""
+def _root(array: Array) -> Any:
+    """The array, or the block of a device's memory, that owns the memory of a view."""
+    if not isinstance(array, np.ndarray):
+        return array.owner
     while isinstance(array.base, np.ndarray):
         array = array.base
     return array

@@ -174,7 +174,7 @@ class _Native:
     Workspace = NativeWorkspace
 
     has_mkldnn = use_mkldnn = use_rocm = use_trt = is_asan = False
-    has_gpu_support = has_cuda_support = has_hip_support = False
+    has_hip_support = False
 
     _FUNCTIONS: ClassVar[Mapping[str, Any]] = {
         "benchmark_net": _benchmark_net,
@@ -208,7 +208,7 @@ class _Native:
         "workspaces": session.Workspaces,
         "builtin_cpu_supports_avx2": lambda: True,
         "get_build_options": dict,
-        "get_cuda_version": lambda: 0,
+        "get_cuda_version": session.GetCUDAVersion,
         "get_cudnn_version": lambda: 0,
         "get_num_numa_nodes": lambda: -1,
         "is_numa_enabled": lambda: False,

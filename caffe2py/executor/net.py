@@ -14,7 +14,7 @@ import numpy as np
 from caffe2py.errors import NetError
 from caffe2py.executor import floating
 from caffe2py.executor.bind import Blobs, BoundOperator, Origin, Prepared
-from caffe2py.executor.branches import Owner, Row, part_branches
+from caffe2py.executor.branches import Row, part_branches
 from caffe2py.executor.chains import join_maps
 from caffe2py.executor.joined import JoinedSteps
 from caffe2py.executor.memory import (
@@ -24,12 +24,14 @@ from caffe2py.executor.memory import (
     SharedStorage,
     memory_report,
 )
+from caffe2py.executor.queued import Owner, queued
 from caffe2py.proto.analysis import nesting_depth, written_blobs
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.registry.context import Launch
 from caffe2py.registry.operator import service
 from caffe2py.registry.threads import thread_count
 from caffe2py.tensor.device import Device
+from caffe2py.tensor.place import on_host, overlap
 from caffe2py.tensor.tensor import Array, Blob
 
 #: Seconds of repeated runs after which interrupts are looked at.
@@ -178,6 +180,7 @@ class _Segment:
         joined = join_maps(pairs, self._unseen())
         branched = self._branched and self._threads > 1
         rows: Sequence[Row] = part_branches(joined) if branched else joined
+        rows = queued(rows, branched=self._branched)
         self._owners = [operator for operator, _ in rows]
         self._table = service("table")([launch for _, launch in rows])
         self._repeats = not any(launch.python for _, launch in rows)
@@ -188,9 +191,7 @@ class _Segment:
         mine = {id(blob): blob for operator in self.operators for blob in operator.blobs()}
         seen = [b.array for key, b in mine.items() if key not in hidden and b.array is not None]
         own = (mine[key].array for key in mine.keys() & hidden if not mine[key].tensor().lent)
-        return [
-            a for a in own if a is not None and not any(np.may_share_memory(a, s) for s in seen)
-        ]
+        return [a for a in own if a is not None and not any(overlap(a, s) for s in seen)]
 
 
 class TableRunner:
@@ -379,13 +380,13 @@ class CreatedNet:
 
     def random_states(self) -> dict[int, tuple[int, int]]:
         """By the index of the operator; `set_random_states` continues from there."""
-        drawn = ((o.index, o.random_state()) for o in self.operators if o.draws)
+        drawn = ((o.index, on_host(o.random_state())) for o in self.operators if o.draws)
         return {index: (int(state[0]), int(state[1])) for index, state in drawn}
 
     def set_random_states(self, states: Mapping[int, tuple[int, int]]) -> None:
         """Let operators draw what they would have drawn next when `random_states` was asked."""
         for index, state in states.items():
-            self.operators[index].random_state()[...] = np.array(state, np.uint64)
+            self.operators[index].set_random_state(np.array(state, np.uint64))
 
 
 class JoinedNets(CreatedNet):

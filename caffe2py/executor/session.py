@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.errors import BlobTypeError, Error, UnsupportedError, UsageError
+from caffe2py.errors import BlobTypeError, Error, UsageError
 from caffe2py.executor import floating
 from caffe2py.executor.inputs import (
     as_net,
@@ -25,6 +25,7 @@ from caffe2py.registry.infer_net import Walk
 from caffe2py.registry.lazy import load_lazy
 from caffe2py.registry.operator import registered
 from caffe2py.registry.threads import set_thread_count
+from caffe2py.tensor.cuda.presence import cuda_device_count, cuda_version
 from caffe2py.tensor.device import Device
 from caffe2py.tensor.serialize import (
     blob_from_proto,
@@ -47,8 +48,6 @@ _current = _DEFAULT
 _unnamed: Workspace | None = None
 _global_init_args: list[str] = []
 
-has_gpu_support = False
-has_cuda_support = False
 has_hip_support = False
 is_asan = False
 
@@ -147,16 +146,16 @@ def RegisteredOperators() -> list[str]:
 
 
 def NumCudaDevices() -> int:
-    """How many CUDA devices can be used."""
-    return 0
+    """How many CUDA devices can be used; 0 without a driver."""
+    return cuda_device_count()
 
 
 NumGpuDevices = NumCudaDevices
 
 
 def GetCUDAVersion() -> int:
-    """The version of CUDA as a number; 0 without CUDA."""
-    return 0
+    """The version of CUDA that the driver is for, as 13020 for 13.2; 0 without one."""
+    return cuda_version()
 
 
 def GetCuDNNVersion() -> int:
@@ -177,14 +176,13 @@ def FeedBlob(name: Any, arr: Any, device_option: DeviceOption | None = None) -> 
 
     `arr` is an array, what becomes one (numbers, lists), a TensorProto, or str or bytes, which make
     a string blob; arrays of str or bytes make a string tensor, an Int8Tensor a quantized one.
-    Raises DTypeError for an array that no tensor can hold, UnsupportedError for a device other than
-    the CPU.
+    On a CUDA device an array of CuPy, PyTorch or Numba that is there already is shared, not copied.
+    Raises DTypeError for an array that no tensor can hold, DeviceError where there is no such
+    device.
     """
     device = Device() if device_option is None else Device.from_option(device_option)
-    if device.kind != "cpu":
-        raise UnsupportedError(f"FeedBlob('{blob_name(name)}'): there is no device {device}")
     value = tensor_from_proto(arr) if isinstance(arr, TensorProto) else arr
-    current().feed(blob_name(name), value)
+    current().feed(blob_name(name), value, device)
     return True
 
 

@@ -6,12 +6,13 @@ import difflib
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from caffe2py.errors import (
     BlobTypeError,
+    DeviceError,
     DTypeError,
     Error,
     MissingBlobError,
@@ -23,6 +24,9 @@ from caffe2py.executor.net import CreatedNet, JoinedNets
 from caffe2py.executor.plan import run_plan
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
 from caffe2py.registry.context import BoundNet
+from caffe2py.tensor.device import CPU, Device
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import copy_into, device_of, on_host
 from caffe2py.tensor.tensor import Array, Blob, Int8Tensor, Tensor, as_tensor_array, passed_on
 from caffe2py.tensor.types import Quantum, dtype_name
 
@@ -101,10 +105,11 @@ class Workspace:
         """The names of the blobs of this very workspace, sorted."""
         return sorted(self._blobs)
 
-    def feed(self, name: str, value: Any) -> None:
+    def feed(self, name: str, value: Any, device: Device = CPU) -> None:
         """Copy a value into a blob: an array (or what becomes one), or str/bytes as they are.
 
-        An Int8Tensor makes a quantized tensor.
+        An Int8Tensor makes a quantized tensor. On a CUDA device, an array of another library that
+        is there already (CuPy, PyTorch) is shared, not copied.
 
         The blob keeps its storage if shape and type stay the same, so nets need no new plan.
         Raises DTypeError for an array that no tensor can hold.
@@ -116,13 +121,42 @@ class Workspace:
             return
         quantum = None
         try:
+            if device.kind == "cuda" and self._share(name, value, device):
+                return
             if isinstance(value, Int8Tensor):
                 quantum = Quantum(float(np.float32(value.scale)), int(value.zero_point))
                 value = _integers(value.data)
             array = as_tensor_array(value)
         except Error as error:
             raise error.with_where(f"FeedBlob('{name}')") from None
-        self.create_blob(name).feed(array, quantum)
+        if device.kind == "cpu":
+            self.create_blob(name).feed(array, quantum)
+        else:
+            self._feed_device(name, array, quantum, device)
+
+    def _share(self, name: str, value: Any, device: Device) -> bool:
+        """Hold an array of another library that is on the device, if it is one."""
+        if isinstance(value, np.ndarray):
+            return False
+        array = late("tensor.cuda.devices", "from_outside")(value)
+        if array is None:
+            return False
+        if device_of(array) != device:
+            raise DeviceError(f"the array is on {device_of(array)}, expected on {device}")
+        self.create_blob(name).take(cast(Array, array))
+        return True
+
+    def _feed_device(
+        self, name: str, array: Array, quantum: Quantum | None, device: Device
+    ) -> None:
+        blob = self.create_blob(name)
+        if blob.borrowed is not None:
+            blob.value = None
+        try:
+            copy_into(blob.resize(array.shape, array.dtype, quantum, device), array)
+        except Error as error:
+            raise error.with_where(f"FeedBlob('{name}', device {device})") from None
+        blob.written()
 
     def fetch(self, name: str) -> Any:
         """A copy of what a blob holds; an object that is no tensor is returned as it is.
@@ -136,7 +170,7 @@ class Workspace:
         if blob.borrowed is not None:
             raise passed_on(name)
         if isinstance(blob.value, Tensor):
-            array = np.array(blob.value.array, order="C", copy=True, subok=False)
+            array = np.array(on_host(blob.value.array), order="C", copy=True, subok=False)
             return array if blob.quantum is None else Int8Tensor(array, *blob.quantum)
         if blob.value is None:
             raise MissingBlobError(f"blob '{name}' holds no value yet", hint="run what makes it")

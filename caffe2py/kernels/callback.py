@@ -12,6 +12,7 @@ from caffe2py.errors import Error
 from caffe2py.kernels.jit import PROTOTYPE
 from caffe2py.kernels.params import RAISED
 from caffe2py.registry.context import Launch
+from caffe2py.registry.operator import provide
 from caffe2py.tensor.tensor import Array
 
 
@@ -44,3 +45,6 @@ def launch_python(action: Callable[[], object]) -> Launch:
 def launch_assign(target: Array, source: Array) -> Launch:
     """target[...] = source; both may be views, and of strings."""
     return launch_python(functools.partial(np.copyto, target, source))
+
+
+provide("launch_python", lambda: launch_python)

@@ -110,7 +110,7 @@ class _Builder:
         """The dispatcher of a function whose globals are dispatchers in turn."""
         made = self._made.get((function, scalar))
         if made is None:
-            source = _typed_literals(function, self.element, self.literals) if scalar else function
+            source = typed_literals(function, self.element, self.literals) if scalar else function
             names = {**source.__globals__, "_T": self.element.type}
             closure = inspect.getclosurevars(function).nonlocals
             used = set(_all_names(function.__code__)) | set(closure)
@@ -175,7 +175,8 @@ class _Literals(ast.NodeTransformer):
         return node  # an index stays an integer
 
 
-def _typed_literals(function: Any, element: np.dtype[Any], among: tuple[type, ...]) -> Any:
+def typed_literals(function: Any, element: np.dtype[Any], among: tuple[type, ...]) -> Any:
+    """A function whose numeric literals of some types are converted to the element type."""
     try:
         source = inspect.getsource(function)
     except OSError:  # typed at a prompt: then literals stay double, and the result is rounded

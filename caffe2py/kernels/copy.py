@@ -15,6 +15,7 @@ from caffe2py.kernels.parallel import CHUNK, by_rows, divisible, moving
 from caffe2py.kernels.params import Intrinsic
 from caffe2py.kernels.vector import lanes, vector_lanes
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, shape_text
 
@@ -62,6 +63,9 @@ def launch_copy(x: Array, y: Array) -> Launch:
     _require_copy(x, y)
     if x.dtype == STRING:
         return launch_assign(y.reshape(-1), x.reshape(-1))
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray)):
+        moved: Launch = late("kernels.cuda.moves", "launch_move")(x, y)
+        return moved
     return by_rows(_copy, _flat_bits(x), _flat_bits(y), multiple=CHUNK)
 
 

@@ -19,6 +19,7 @@ from caffe2py.registry.context import Call, Launch, Map
 from caffe2py.registry.infer import Query, Rule, require_dtype, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import Shape, TensorType, shape_text
 
@@ -55,7 +56,21 @@ def _flat_loop(function: ScalarFunction, sources: tuple[int | None, ...], scalar
         "    for i in range(y.size):",
         f"        y[i] = f({call})",
     ]
-    return _define("map", lines, function)
+    loop = _define("map", lines, function)
+    loop.form_later(lambda: _flat_form(loop, names, call))
+    return loop
+
+
+def _flat_form(loop: Kernel, names: Sequence[str], call: str) -> Any:
+    form = late("kernels.cuda.maps", "flat_form")(
+        names,
+        "y.size",
+        lambda at, which: [f"t{which} = f({call.replace('[i]', f'[{at}]')})"],
+        lambda at, which: [f"y[{at}] = t{which}"],
+        loop.function.__globals__,
+    )
+    form.__name__ = loop.__name__
+    return form, late("kernels.cuda.maps", "blocks_for")
 
 
 def launch_map(
@@ -219,6 +234,7 @@ def elementwise(
             return launch_map(function, call.inputs, call.outputs[0], *scalars)
 
         made.cpu(launch)
+        made.cuda(launch)
         return function
 
     return declare
@@ -254,6 +270,7 @@ def binary(
         return launch_broadcast(formula, a, b, call.outputs[0])
 
     made.cpu(launch)
+    made.cuda(launch)
 
 
 def divide_whole(a, b):

@@ -7,6 +7,7 @@ its arrays do not fit the caches. As one loop it moves what comes in and what so
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from caffe2py.kernels.parallel import split
 from caffe2py.kernels.params import Scalar
 from caffe2py.registry.context import Launch, Map
 from caffe2py.registry.operator import provide
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 
 #: A share begins at a multiple of this: a page, so that no two threads write one line.
@@ -35,6 +37,10 @@ class _Step:
     sources: tuple[str, ...]
     scalars: int
     dtype: str
+
+
+#: The name of a step's result.
+_RESULT = re.compile(r"\b(t\d+)\b")
 
 
 def launch_maps(maps: Sequence[Map], unread: Collection[int]) -> list[Launch]:
@@ -103,7 +109,28 @@ def _loop(steps: tuple[_Step, ...], arrays: int, stores: tuple[tuple[int, int], 
     loop = names["loop"]
     loop.__name__ = loop.__qualname__ = "fused_" + "_".join(s.function.__name__ for s in steps[:4])
     loop.__module__ = __name__
-    return Kernel(loop)
+    made = Kernel(loop)
+    made.form_later(lambda: _flat_form(made, [*(f"x{k}" for k in range(arrays)), *scalars], body))
+    return made
+
+
+def _flat_form(loop: Kernel, parameters: Sequence[str], body: Sequence[str]) -> Any:
+    steps = [line for line in body if not line.startswith("x")]
+    stores = [line for line in body if line.startswith("x")]
+
+    def at(lines: Sequence[str], place: str, which: str) -> list[str]:
+        renamed = (_RESULT.sub(rf"\1{which}", line) for line in lines)
+        return [line.replace("[i]", f"[{place}]") for line in renamed]
+
+    form = late("kernels.cuda.maps", "flat_form")(
+        parameters,
+        "x0.size",
+        lambda place, which: at(steps, place, which),
+        lambda place, which: at(stores, place, which),
+        loop.function.__globals__,
+    )
+    form.__name__ = loop.__name__
+    return form, late("kernels.cuda.maps", "blocks_for")
 
 
 provide("launch_maps", lambda: launch_maps)

@@ -14,18 +14,16 @@ The function may return a status; 0 or nothing is success, and an exception beco
 from __future__ import annotations
 
 import ctypes
-import functools
-import hashlib
-import types
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from caffe2py.errors import Error, KernelError
-from caffe2py.kernels.params import RAISED, ByType, Intrinsic, Param, Scalar
+from caffe2py.kernels.fingerprint import fingerprint
+from caffe2py.kernels.params import RAISED, Param
 from caffe2py.registry.context import Launch
+from caffe2py.tensor.late import late
 
 _SLOT = np.dtype(np.int64)
 
@@ -49,6 +47,8 @@ class Kernel:
         """
         self.function = function
         self.fastmath = fastmath
+        #: How it is written for devices, if it is not the loop itself.
+        self._form: Any = None
         self._addresses: dict[tuple[Param, ...], int] = {}
         self._fingerprint = ""
 
@@ -60,13 +60,42 @@ class Kernel:
     def __call__(self, *args: Any, explain: Callable[[int], Error] | None = None) -> Launch:
         """Lay out the arguments for a run: numpy arrays, numpy or Python scalars.
 
-        `explain` turns a status of the kernel's own into an error.
+        `explain` turns a status of the kernel's own into an error. With arrays of a CUDA device the
+        launch is one there.
         """
         params = tuple(_param(a, self.function) for a in args)
+        if any(p.device for p in params):
+            device_launch = late("kernels.cuda.work", "device_launch")
+            explainer = _explainer(self.function, explain)
+            launch: Launch = device_launch(self, params, args, _block(args, params), explainer)
+            return launch
         address = self._addresses.get(params)
         if address is None:
             address = self._addresses[params] = self._load(params)
         return Launch(address, _block(args, params), args, _explainer(self.function, explain))
+
+    def on_cuda(self, blocks: Callable[..., int]) -> Callable[[Callable[..., Any]], Any]:
+        """Decorator: the loop as it is written for devices; see `cuda.threads`.
+
+        `blocks` says from the arguments how many blocks of threads run it.
+        """
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._form = function, blocks
+            return function
+
+        return add
+
+    def form_later(self, make: Callable[[], Any]) -> None:
+        """The same for a form whose text is made when a device asks for it."""
+        self._form = make
+
+    @property
+    def form(self) -> Any:
+        """(function, blocks) as given to `on_cuda`; None: devices run the loop itself."""
+        if callable(self._form):
+            self._form = self._form()
+        return self._form
 
     def _load(self, params: tuple[Param, ...]) -> int:
         if not self._fingerprint:
@@ -114,6 +143,8 @@ def _param(value: Any, function: Callable[..., Any]) -> Param:
         return Param("i8", None)
     if isinstance(value, float):
         return Param("f8", None)
+    if hasattr(value, "__cuda_array_interface__"):
+        return Param(value.dtype.str[1:], value.ndim, device=True)
     raise KernelError(f"kernel '{function.__name__}' was given a {type(value).__name__}")
 
 
@@ -129,70 +160,3 @@ def _block(args: tuple[Any, ...], params: tuple[Param, ...]) -> np.ndarray[Any, 
             block[at + 1 : at + width] = value.shape
         at += width
     return block
-
-
-def fingerprint(function: Callable[..., Any]) -> str:
-    """A hash of everything that a function's compiled form depends on.
-
-    That is its code, and every function and constant that it reaches through globals and closures.
-    """
-    digest = hashlib.sha256()
-    for part in _reached(function, set()):
-        digest.update(part.encode())
-    return digest.hexdigest()
-
-
-def _reached(function: Any, seen: set[int]) -> Iterator[str]:
-    if isinstance(function, Scalar):
-        yield "scalar "
-        function = function.function
-    code = function.__code__
-    if id(code) in seen:
-        return
-    seen.add(id(code))
-    yield from _code_text(code)
-    values = {name: function.__globals__.get(name) for name in sorted(_names(code))}
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        values[name] = cell.cell_contents
-    for name, value in values.items():
-        if isinstance(value, types.FunctionType | Scalar):
-            yield f"{name}:"
-            yield from _reached(value, seen)
-        elif isinstance(value, ByType):
-            yield f"{name}: by type"
-            yield from _reached(value.float32, seen)
-            yield from _reached(value.float64, seen)
-        elif isinstance(value, types.ModuleType):
-            if value.__name__.partition(".")[0] not in ("numpy", "math"):
-                for attribute in sorted(_names(code)):
-                    yield f"{name}.{attribute}={getattr(value, attribute, None)!r}"
-        elif isinstance(value, np.ndarray):
-            yield f"{name}={value.dtype}{value.shape}{value.tobytes().hex()}"
-        elif isinstance(value, Intrinsic):
-            yield f"{name}={value.name} {_emitters(value.files)}"
-        elif value is not None:
-            yield f"{name}={value!r}".partition(" at 0x")[0]
-
-
-@functools.cache
-def _emitters(files: tuple[str, ...]) -> str:
-    """A hash of code that emits code."""
-    parts = (Path(__file__).with_name(name).read_bytes() for name in files)
-    return hashlib.sha256(b"".join(parts)).hexdigest()
-
-
-def _names(code: types.CodeType) -> set[str]:
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= _names(constant)
-    return names
-
-
-def _code_text(code: types.CodeType) -> Iterator[str]:
-    yield f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_freevars}"
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _code_text(constant)
-        elif not isinstance(constant, str):  # docstrings do not change what is computed
-            yield repr(constant)

@@ -9,6 +9,7 @@ from caffe2py.errors import Error
 from caffe2py.kernels.workers import MOST_PARTS
 from caffe2py.registry.context import Launch
 from caffe2py.registry.threads import thread_count
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 
 #: Nanoseconds of work that are worth a part: some times what it takes to share them out.
@@ -44,7 +45,19 @@ def split(
     parts = parts_of(work, whole)
     bounds = [*(whole * k // parts * multiple for k in range(parts)), count]
     launches = [make(first, end) for first, end in itertools.pairwise(bounds)]
+    if on_device(launches[0]):
+        return [_spread(make(0, count), count, make)]
     return together(launches)
+
+
+def on_device(launch: Launch) -> bool:
+    """Whether a launch is one of a CUDA device."""
+    return launch.work is not None
+
+
+def _spread(launch: Launch, count: int, make: Callable[[int, int], Launch]) -> Launch:
+    spread_out: Launch = late("kernels.cuda.work", "spread")(launch, count, make)
+    return spread_out
 
 
 def together(launches: list[Launch]) -> list[Launch]:
@@ -67,6 +80,8 @@ def divisible(
 ) -> Launch:
     """The launch for all of `count` things, which a plan may replace by what `split` makes."""
     launch = make(0, count)
+    if on_device(launch):
+        return _spread(launch, count, make)
     if parts_of(work, count // multiple) > 1:
         launch.parts = lambda: split(count, work, make, multiple)
     return launch

@@ -12,10 +12,14 @@ RAISED = -1
 
 @dataclass(frozen=True)
 class Param:
-    """The type of one kernel argument: a scalar (`ndim` None) or an array of `ndim` axes."""
+    """The type of one kernel argument: a scalar (`ndim` None) or an array of `ndim` axes.
+
+    `device`: the array is one of a CUDA device.
+    """
 
     dtype: str
     ndim: int | None
+    device: bool = False
 
     def __str__(self) -> str:
         return self.dtype if self.ndim is None else f"{self.dtype}[{self.ndim}]"

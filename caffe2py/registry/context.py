@@ -30,6 +30,30 @@ class Map:
     scalars: tuple[Any, ...]
 
 
+class Work(Protocol):
+    """What a CUDA device does: queued, and done some time later."""
+
+    #: The address of a word for what goes wrong, if it `fails`.
+    status: int
+
+    @property
+    def device(self) -> int:
+        """The number of the device."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether it may report that something is wrong."""
+
+    def prepare(self) -> None:
+        """Make ready all that queueing needs."""
+
+    def queue(self, stream: int) -> None:
+        """Queue it on a stream of the device."""
+
+    def error(self, word: int) -> Error:
+        """What the word at `status` says."""
+
+
 @dataclass(slots=True)
 class Launch:
     """One call of a compiled kernel: `int32 kernel(int64* block)` with its arguments laid out.
@@ -38,7 +62,7 @@ class Launch:
     whatever those addresses point into. A status other than 0 is turned into an error by `explain`.
     `beside`: it may run at the same time as the launch before it. `map`: that is all it does.
     `parts`: makes launches that do the same, and may do it at the same time.
-    `python`: it calls Python, which may do anything.
+    `python`: it calls Python, which may do anything. `work`: what a device does instead.
     """
 
     address: int
@@ -49,6 +73,7 @@ class Launch:
     map: Map | None = None
     parts: Callable[[], Sequence[Launch]] | None = None
     python: bool = False
+    work: Work | None = None
 
 
 class BoundNet(Protocol):

@@ -54,12 +54,19 @@ class Kernel:
     something that is no computation. Others are asked once for launches, which are then repeated.
     So are those of a dynamic one that `reads` some inputs' contents only, until these change.
     One that `takes_nothing` may have inputs that hold nothing yet.
+
+    Of a device other than the CPU, `host_inputs` are looked for on the host all the same (None: any
+    input may be anywhere), and `host_outputs` are left there. `by_host` is why the device's inputs
+    are copied to the host, computed with by the CPU's implementation, and the outputs copied back.
     """
 
     function: Implementation
     dynamic: Callable[[OperatorDef], bool]
     reads: Reads | None = None
     takes_nothing: bool = False
+    host_inputs: Collection[int] | None = ()
+    host_outputs: Collection[int] = ()
+    by_host: str = ""
 
 
 class Operator:
@@ -92,12 +99,21 @@ class Operator:
         dynamic: Callable[[OperatorDef], bool],
         reads: Reads | None = None,
         takes_nothing: bool = False,
+        host_inputs: Collection[int] | None = (),
+        host_outputs: Collection[int] = (),
     ) -> None:
         """Add an implementation; RegistrationError if there is one already."""
+        self._add(
+            Kernel(function, dynamic, reads, takes_nothing, host_inputs, host_outputs),
+            device,
+            engine,
+        )
+
+    def _add(self, kernel: Kernel, device: str, engine: str = DEFAULT_ENGINE) -> None:
         key = (device, engine)
         if key in self.kernels:
             raise RegistrationError(f"{self.name} has an implementation for {key} already")
-        self.kernels[key] = Kernel(function, dynamic, reads, takes_nothing)
+        self.kernels[key] = kernel
 
     def cpu(self, function: Implementation) -> Implementation:
         """Decorator: the CPU implementation, asked once for its launches."""
@@ -129,6 +145,66 @@ class Operator:
             return function
 
         return add
+
+    def cuda(
+        self,
+        function: Implementation,
+        *,
+        engine: str = DEFAULT_ENGINE,
+        host_inputs: Collection[int] | None = (),
+        host_outputs: Collection[int] = (),
+    ) -> Implementation:
+        """Decorator: the implementation for CUDA devices, often the CPU's as well.
+
+        It is asked once for its launches, and must look at the form of its arrays only. Of
+        `host_inputs` and `host_outputs` see Kernel.
+        """
+        self.register(
+            function,
+            "cuda",
+            engine,
+            dynamic=_never,
+            host_inputs=host_inputs,
+            host_outputs=host_outputs,
+        )
+        return function
+
+    def cuda_dynamic(
+        self,
+        function: Implementation,
+        *,
+        when: Callable[[OperatorDef], bool] | None = None,
+        reads: Reads | None = None,
+        takes_nothing: bool = False,
+        host_inputs: Collection[int] | None = (),
+        host_outputs: Collection[int] = (),
+    ) -> Implementation:
+        """The same for one that is run as Python; the other parameters are those of cpu_dynamic."""
+        self.register(
+            function,
+            "cuda",
+            dynamic=when or _always,
+            reads=reads,
+            takes_nothing=takes_nothing,
+            host_inputs=host_inputs,
+            host_outputs=host_outputs,
+        )
+        return function
+
+    def cuda_by_host(self, why: str, *, host_outputs: Collection[int] = ()) -> None:
+        """On CUDA devices copy the inputs to the host and the outputs back; `why` it is so."""
+        kernel = self.kernels["cpu", DEFAULT_ENGINE]
+        self._add(
+            Kernel(
+                kernel.function,
+                _always,
+                takes_nothing=kernel.takes_nothing,
+                host_inputs=None,
+                host_outputs=host_outputs,
+                by_host=why,
+            ),
+            "cuda",
+        )
 
     def kernel(self, device: Device, engines: str = DEFAULT_ENGINE) -> Kernel:
         """The implementation for a device and the first engine of a comma-separated list.

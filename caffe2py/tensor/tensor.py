@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe2py.errors import BlobTypeError, DTypeError, MemoryBudgetError
+from caffe2py.errors import BlobTypeError, DeviceError, DTypeError, MemoryBudgetError
+from caffe2py.tensor.device import CPU, Device
+from caffe2py.tensor.late import late
 from caffe2py.tensor.memory import memory_budget
 from caffe2py.tensor.objects import Element
 from caffe2py.tensor.types import (
@@ -44,6 +46,24 @@ def empty(shape: Shape, dtype: DType) -> Array:
     raw = np.empty(count * dtype.itemsize + 2 * ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def device_of(array: Any) -> Device:
+    """Where an array is."""
+    return CPU if isinstance(array, np.ndarray) else Device("cuda", array.device)
+
+
+def empty_on(device: Device, shape: Shape, dtype: DType) -> Array:
+    """An uninitialised C-contiguous array there; one of a device has the form of numpy's.
+
+    Raises MemoryBudgetError where there is no room for it, DeviceError if there is no such device.
+    """
+    if device.kind == "cpu":
+        return empty(shape, dtype)
+    if device.kind != "cuda":
+        raise DeviceError(f"there is no device {device}; expected cpu or cuda:N")
+    cuda_device = late("tensor.cuda.devices", "cuda_device")
+    return cast(Array, cuda_device(device.index).empty(shape, dtype))
 
 
 def as_tensor_array(value: Any) -> Array:
@@ -115,19 +135,20 @@ class Tensor:
         self.exposed = False
         self.borrowed: object | None = None
 
-    def resize(self, shape: Shape, dtype: DType) -> Array:
+    def resize(self, shape: Shape, dtype: DType, device: Device = CPU) -> Array:
         """Give the tensor this shape and dtype and return its array; contents are undefined."""
         array = self.array
-        if array.shape == shape and array.dtype == dtype:
+        there = device_of(array) == device
+        if array.shape == shape and array.dtype == dtype and there:
             return array
         storage = self._capacity
         count = checked_numel(shape, dtype.itemsize)
-        fits = dtype != STRING and storage.dtype != STRING
+        fits = dtype != STRING and storage.dtype != STRING and there
         if fits and count * dtype.itemsize <= storage.nbytes and storage.flags.writeable:
             flat = storage.reshape(-1).view(np.uint8)[: count * dtype.itemsize]
             self.array = flat.view(dtype).reshape(shape)
         else:
-            self.array = self._capacity = empty(shape, dtype)
+            self.array = self._capacity = empty_on(device, shape, dtype)
             self.borrowed = None
         return self.array
 
@@ -247,11 +268,13 @@ class Blob:
         """What the integers mean, if the blob holds a quantized tensor."""
         return self.value.quantum if isinstance(self.value, Tensor) else None
 
-    def resize(self, shape: Shape, dtype: DType, quantum: Quantum | None = None) -> Array:
+    def resize(
+        self, shape: Shape, dtype: DType, quantum: Quantum | None = None, device: Device = CPU
+    ) -> Array:
         """As Tensor.resize, counting a change of shape, dtype, address or quantum."""
         tensor = self.tensor()
         before = tensor.array
-        after = tensor.resize(shape, dtype)
+        after = tensor.resize(shape, dtype, device)
         if after is not before or tensor.quantum != quantum:
             tensor.quantum = quantum
             self.changed()
@@ -305,4 +328,11 @@ class Blob:
         if self.borrowed is not None:
             self.value = None
         self.resize(array.shape, array.dtype, quantum)[...] = array
+        self.written()
+
+    def take(self, array: Array) -> None:
+        """Hold an array of a device, of another library's perhaps, without a copy."""
+        self.value = Tensor(array)
+        self.value.exposed = True
+        self.changed()
         self.written()

@@ -1,0 +1,117 @@
+"""Kernels as functions of Numba's simulator: Python, with a thread for each of a device's."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import math
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from caffe2py.errors import DeviceError, UnsupportedError
+from caffe2py.kernels.cuda.code import Code
+from caffe2py.kernels.cuda.entry import (
+    NEEDS,
+    entry,
+    globals_used,
+    known,
+    of_this_package,
+    refuse_closure,
+    slot_types,
+)
+from caffe2py.kernels.cuda.plain import FUNCTIONS, MATHEMATICS, Math
+from caffe2py.kernels.cuda.threads import cuda as placeholder
+from caffe2py.kernels.params import ByType, Intrinsic, Scalar
+from caffe2py.tensor.cuda.driver import host_view
+
+
+@functools.cache
+def numba_cuda() -> Any:
+    """The simulator of `numba.cuda`; DeviceError where that was loaded without it."""
+    if "numba.cuda" in sys.modules and os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+        raise DeviceError(
+            "numba.cuda is loaded already, and not as its simulator",
+            hint="NUMBA_ENABLE_CUDASIM=1 before it is imported",
+        )
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
+    try:
+        importlib.metadata.version("numba-cuda")
+    except importlib.metadata.PackageNotFoundError:
+        raise UnsupportedError("CUDA kernels need numba-cuda", hint=NEEDS) from None
+    from numba import cuda
+
+    return cuda
+
+
+class _Simulated:
+    """Python functions that stand for a kernel and all that it calls."""
+
+    def __init__(self) -> None:
+        self._cuda = numba_cuda()
+        self._made: dict[Any, Any] = {}
+
+    def function(self, function: Callable[..., Any]) -> Any:
+        """A copy whose globals are what there is in a simulated kernel."""
+        made = self._made.get(function)
+        if made is not None:
+            return made
+        refuse_closure(function)
+        names = dict(function.__globals__)
+        used = globals_used(function)
+        for name, value in used.items():
+            names[name] = self._resolve(value, function)
+        made = types.FunctionType(function.__code__, names, function.__name__)
+        if any(value is placeholder for value in used.values()):
+            made = self._cuda.jit(device=True)(made)
+        self._made[function] = made
+        return made
+
+    def _resolve(self, value: Any, function: Callable[..., Any]) -> Any:
+        if value is placeholder:
+            return self._cuda
+        if value is math:
+            return Math
+        if isinstance(value, Scalar):
+            return self.function(value.function)
+        if isinstance(value, ByType):
+            value = known(MATHEMATICS, value, value.float32.__name__, function)
+            return self.function(value) if of_this_package(value) else Math.of(value)
+        if isinstance(value, Intrinsic):
+            return self.function(known(FUNCTIONS, value.name, value.name, function))
+        return self.function(value) if of_this_package(value) else value
+
+
+def _array_at(address: int, shape: tuple[int, ...], dtype: Any) -> Any:
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if not size:
+        return np.empty(shape, dtype)
+    return host_view(int(address), size).view(dtype).reshape(shape)
+
+
+def simulated(code: Code) -> Callable[[int, int, Any], None]:
+    """A function of (blocks, threads, values of the parameters)."""
+    build = _Simulated()
+    kernel = build.function(code.function)
+
+    def quietly(*args: Any) -> Any:
+        with np.errstate(all="ignore"):  # each thread of the simulator has its own
+            return kernel(*args)
+
+    names: dict[str, Any] = {"kernel": quietly, "array_at": _array_at, "cuda": numba_cuda()}
+    start = numba_cuda().jit(entry(code, names))
+    kinds = slot_types(code)
+
+    def run(grid: int, block: int, values: Any) -> None:
+        arguments = [
+            values[k : k + 1].view(kind)[0] if kind != np.int64 else int(values[k])
+            for k, kind in enumerate(kinds)
+        ]
+        start[grid, block](*arguments)
+
+    run.__name__ = code.function.__name__
+    return run

@@ -1,0 +1,1 @@
+"""Memory and queues of CUDA devices, and the only copies between host and device."""
