@@ -163,10 +163,15 @@ class MiniDB:
             raise FileError("is a folder, not a file", where=self._path)
         with _writing(self._path):
             number, self._temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(number, 0o666 & ~mask)
-            return os.fdopen(number, "wb")
+            try:
+                mask = os.umask(0)
+                os.umask(mask)
+                os.fchmod(number, 0o666 & ~mask)
+                return os.fdopen(number, "wb")
+            except OSError:
+                os.close(number)
+                self.abort()
+                raise
 
     def new_cursor(self) -> MiniCursor:
         """A cursor at the first record."""
@@ -183,19 +188,25 @@ class MiniDB:
         file, self._file = self._file, None
         if file is None:
             return
-        with _writing(self._path):
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            if self._temporary is not None:
-                os.replace(self._temporary, self._path)  # noqa: PTH105
-                self._temporary = None
+        try:
+            with _writing(self._path):
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+                if self._temporary is not None:
+                    os.replace(self._temporary, self._path)  # noqa: PTH105
+                    self._temporary = None
+        except BaseException:
+            self._file = file
+            self.abort()
+            raise
 
     def abort(self) -> None:
         """Close without replacing what was there."""
         file, self._file = self._file, None
         if file is not None:
-            file.close()
+            with contextlib.suppress(OSError):  # a full disk takes nothing of what is buffered
+                file.close()
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary)  # noqa: PTH108

@@ -6,9 +6,29 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from caffe2py.errors import UnsupportedError
+from caffe2py.errors import FileError, UnsupportedError
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING
+
+
+def safetensors_arrays(path: str) -> dict[str, Array]:
+    """The arrays in a .safetensors file by name.
+
+    FileError for a file that is missing or damaged, or has types that NumPy lacks; UnsupportedError
+    without the package.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError:
+        raise _missing("reading") from None
+    try:
+        found: dict[str, Array] = load_file(path)
+    except FileNotFoundError:
+        raise FileError("no such file", where=path, hint="check the path") from None
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+        raise FileError(f"cannot be read as .safetensors: {error}", where=path) from None
+    return found
 
 
 def safetensors_content(arrays: Mapping[str, Array]) -> bytes:
@@ -16,9 +36,7 @@ def safetensors_content(arrays: Mapping[str, Array]) -> bytes:
     try:
         from safetensors.numpy import save
     except ImportError:
-        raise UnsupportedError(
-            "writing .safetensors needs safetensors; needs: pip install caffe2py[safetensors]"
-        ) from None
+        raise _missing("writing") from None
     texts = [name for name, array in arrays.items() if array.dtype == STRING]
     if texts:
         raise UnsupportedError(
@@ -26,3 +44,9 @@ def safetensors_content(arrays: Mapping[str, Array]) -> bytes:
         )
     content: bytes = save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     return content
+
+
+def _missing(what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{what} .safetensors needs safetensors; needs: pip install caffe2py[safetensors]"
+    )

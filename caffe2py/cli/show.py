@@ -28,7 +28,7 @@ def print_(net: str, as_text: bool, index: int | None, json_: bool) -> None:
 
     An operator is one line, `Y = Conv(X, W, b; kernel=3)`, long lists are cut short.
     """
-    nets = _nets(net)
+    nets = read_messages(net)
     if index is not None:
         click.echo(to_text(_operator(nets[-1], index)), nl=False)
     elif json_:
@@ -41,7 +41,8 @@ def print_(net: str, as_text: bool, index: int | None, json_: bool) -> None:
 COMMANDS = {"print": print_}
 
 
-def _nets(source: str) -> list[Message]:
+def read_messages(source: str) -> list[Message]:
+    """The nets of a folder or a saved predictor, the one that predicts last; or of one file."""
     if not Path(source).is_dir() and database_type(source) is None:
         return [read_net_or_plan(source)]
     model = load_model(source)

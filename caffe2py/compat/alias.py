@@ -26,7 +26,7 @@ from caffe2py.graph.early import check_early
 __all__ = ["install", "installed", "names", "uninstall"]
 
 #: Packages below caffe2.python; they look in its folders for what is lacking here.
-_BELOW = ("caffe2.python.modeling", "caffe2.python.predictor")
+_BELOW = ("caffe2.python.modeling", "caffe2.python.onnx", "caffe2.python.predictor")
 
 #: Packages of Caffe2's that exist here only as places for modules.
 _PACKAGES = ("caffe2", "caffe2.proto", "caffe2.python", *_BELOW)
@@ -38,8 +38,9 @@ _PYTHON = """
     regularizer_context rnn_cell schema scope session task timeout_guard utils visualize workspace
 """
 _MODELING = "initializers parameter_info parameter_sharing"
+_ONNX = "backend backend_rep frontend helper workspace"
 _PREDICTOR = "mobile_exporter predictor_exporter predictor_py_utils serde"
-_PROTO = "caffe2_pb2 hsm_pb2 metanet_pb2 predictor_consts_pb2 prof_dag_pb2"
+_PROTO = "caffe2_pb2 caffe_pb2 hsm_pb2 metanet_pb2 predictor_consts_pb2 prof_dag_pb2"
 
 #: Caffe2's names of its native library.
 _NATIVE = ("caffe2.python._import_c_extension", "caffe2.python.caffe2_pybind11_state")
@@ -48,6 +49,8 @@ _NATIVE = ("caffe2.python._import_c_extension", "caffe2.python.caffe2_pybind11_s
 _MODULES = {
     **{f"caffe2.python.{name}": f"caffe2py.{name}" for name in _PYTHON.split()},
     **{f"caffe2.python.modeling.{n}": f"caffe2py.modeling.{n}" for n in _MODELING.split()},
+    **{f"caffe2.python.onnx.{n}": f"caffe2py.interop.onnx.{n}" for n in _ONNX.split()},
+    "caffe2.python.caffe_translator": "caffe2py.interop.caffe1",
     **{f"caffe2.python.predictor.{n}": f"caffe2py.predictor.{n}" for n in _PREDICTOR.split()},
     **{f"caffe2.proto.{name}": f"caffe2py.proto.{name}" for name in _PROTO.split()},
 }

@@ -18,12 +18,16 @@ from caffe2py.graph.paths import detour_position, part, reroute
 from caffe2py.graph.python import python_token
 from caffe2py.graph.records import Records, blobs_of
 from caffe2py.graph.reference import BlobReference, ScopedBlobReference, ScopedName, blob_names
+from caffe2py.graph.svg import net_svg
 from caffe2py.graph.versions import Forward
 from caffe2py.proto.analysis import rename_blobs
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import PROTO_CUDA, DeviceOption, NetDef, OperatorDef
 from caffe2py.registry.gradient import GradientSlice
 from caffe2py.registry.operator import find, lookup, registered, verify
+
+#: Operators of a net that Jupyter shows as a picture.
+_MOST_DRAWN = 1000
 
 
 class DuplicateError(NetError, AssertionError):
@@ -66,6 +70,10 @@ class Net(Records):
 
     def __repr__(self) -> str:
         return f"Net({self._net.name!r}, {len(self._net.op)} operators)"
+
+    def _repr_svg_(self) -> str | None:
+        """What Jupyter shows: a picture, unless that would be too large to be read."""
+        return net_svg(self._net) if len(self._net.op) <= _MOST_DRAWN else None
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *registered()})

@@ -9,8 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from caffe2py.errors import Error
-from caffe2py.kernels.jit import PROTOTYPE
-from caffe2py.kernels.params import RAISED
+from caffe2py.kernels.params import PROTOTYPE, RAISED
 from caffe2py.registry.context import Launch
 from caffe2py.registry.operator import provide
 from caffe2py.tensor.tensor import Array

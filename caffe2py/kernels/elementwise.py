@@ -233,8 +233,7 @@ def elementwise(
             scalars = [getattr(call.args, parameter) for parameter in order]
             return launch_map(function, call.inputs, call.outputs[0], *scalars)
 
-        made.cpu(launch)
-        made.cuda(launch)
+        made.everywhere(launch)
         return function
 
     return declare
@@ -269,8 +268,7 @@ def binary(
         formula = whole if whole and a.dtype.kind == "i" else function
         return launch_broadcast(formula, a, b, call.outputs[0])
 
-    made.cpu(launch)
-    made.cuda(launch)
+    made.everywhere(launch)
 
 
 def divide_whole(a, b):

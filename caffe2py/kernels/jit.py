@@ -13,7 +13,6 @@ The function may return a status; 0 or nothing is success, and an exception beco
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -21,14 +20,11 @@ import numpy as np
 
 from caffe2py.errors import Error, KernelError
 from caffe2py.kernels.fingerprint import fingerprint
-from caffe2py.kernels.params import RAISED, Param
+from caffe2py.kernels.params import PROTOTYPE, RAISED, Param
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.late import late
 
 _SLOT = np.dtype(np.int64)
-
-#: The C type of a compiled kernel.
-PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64)
 
 
 def callable_at(address: int) -> Callable[[int], int]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+#: The C type of a compiled kernel.
+PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64)
 
 #: Status of a kernel in which an exception was raised (bounds checks, when they are switched on).
 RAISED = -1

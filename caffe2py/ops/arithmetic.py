@@ -142,7 +142,7 @@ def _binary_gradient(name: str, doc: str, inplace: InplaceRule, terms: Terms) ->
         arguments=BROADCAST,
     )
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> list[Launch]:
         dc, a, b = call.inputs
         b = b.reshape(aligned_shape(a.shape, b.shape, call.args))
@@ -254,7 +254,7 @@ _divide_gradient = operator(
 )
 
 
-@_divide_gradient.cpu
+@_divide_gradient.everywhere
 def _launch_divide_gradient(call: Call) -> list[Launch]:
     if len(call.inputs) == 4:
         dc, a, b, quotient = call.inputs
@@ -316,8 +316,8 @@ _sum_int = operator(
 )
 
 
-@_sum_int.cpu
-@_sum.cpu
+@_sum_int.everywhere
+@_sum.everywhere
 def _launch_sum_of_inputs(call: Call) -> list[Launch]:
     out = call.outputs[0]
     if len(call.inputs) == 1:

@@ -88,7 +88,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_flag(call: Call) -> None:
     """A new flag in every run."""
     call.put(0, AtomicBool())

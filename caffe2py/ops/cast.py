@@ -119,7 +119,7 @@ copy = operator(
     output = [1, 2]
     """,
 )
-copy.cpu(launch_copied)
+copy.everywhere(launch_copied)
 
 copy_on_device_like = operator(
     "CopyOnDeviceLike",
@@ -132,7 +132,7 @@ copy_on_device_like = operator(
     output = [1, 2]
     """,
 )
-copy_on_device_like.cpu(launch_copied)
+copy_on_device_like.everywhere(launch_copied)
 
 ensure_cpu_output = operator(
     "EnsureCPUOutput",
@@ -146,7 +146,7 @@ ensure_cpu_output = operator(
     output = [1, 2]
     """,
 )
-ensure_cpu_output.cpu(launch_copied)
+ensure_cpu_output.everywhere(launch_copied)
 
 copy_from_cpu_input = operator(
     "CopyFromCPUInput",
@@ -159,7 +159,7 @@ copy_from_cpu_input = operator(
     output = [1, 2]
     """,
 )
-copy_from_cpu_input.cpu(launch_copied)
+copy_from_cpu_input.everywhere(launch_copied)
 
 alias = operator(
     "Alias",
@@ -178,7 +178,7 @@ alias = operator(
 )
 
 
-@alias.cpu
+@alias.everywhere
 def share_input(call: Call) -> None:
     """Nothing to compute."""
     call.share(0, call.inputs[0])
@@ -217,7 +217,7 @@ _to_half = operator(
 )
 
 
-@_to_half.cpu
+@_to_half.everywhere
 def _launch_to_half(call: Call) -> list[Launch]:
     x, y = call.inputs[0], call.outputs[0]
     if not call.args.clip:
@@ -244,6 +244,6 @@ _to_single = operator(
 )
 
 
-@_to_single.cpu
+@_to_single.everywhere
 def _launch_to_single(call: Call) -> list[Launch]:
     return launch_convert(call, call.inputs[0], call.outputs[0])

@@ -78,7 +78,7 @@ def _factor(size: int, channels: int) -> float:
     return channels / size if size else 0.0
 
 
-@_moments.cpu
+@_moments.everywhere
 def _launch_moments(call: Call) -> Launch:
     x, (mean, squares) = call.inputs[0], call.outputs
     whole = by_channel(x, channels_last(call.args))
@@ -102,7 +102,7 @@ _moments_gradient = operator(
 )
 
 
-@_moments_gradient.cpu
+@_moments_gradient.everywhere
 def _launch_moments_gradient(call: Call) -> Launch:
     dmu, dvar, x = call.inputs
     last = channels_last(call.args)
@@ -128,7 +128,7 @@ _stats = operator(
 )
 
 
-@_stats.cpu
+@_stats.everywhere
 def _launch_stats(call: Call) -> Launch:
     x, (sums, squares) = call.inputs[0], call.outputs
     return launch_channel_sums(by_channel(x, channels_last(call.args)), 1.0, (sums, squares))
@@ -158,7 +158,7 @@ _backward = operator(
 )
 
 
-@_backward.cpu
+@_backward.everywhere
 def _launch_backward(call: Call) -> list[Launch]:
     x, mean, inverse, dy = call.inputs
     scale, bias = call.outputs

@@ -75,7 +75,7 @@ def _extremum(name: str, word: str, function: Callable[..., Any], result: str) -
         """,
     )
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> list[Launch]:
         out = call.outputs[0]
         best, *rest = call.inputs
@@ -92,7 +92,7 @@ def _extremum(name: str, word: str, function: Callable[..., Any], result: str) -
         doc="dinputs[k] = dM where inputs[k] = M, 0 elsewhere; equal inputs get dM each.",
     )
 
-    @backward.cpu
+    @backward.everywhere
     def launch_gradient(call: Call) -> list[Launch]:
         m, dm, *inputs = call.inputs
         return [
@@ -145,7 +145,7 @@ def _shared(x, share):
     return x * share
 
 
-@_mean.cpu
+@_mean.everywhere
 def _launch_mean(call: Call) -> list[Launch]:
     out = call.outputs[0]
     total, *rest = call.inputs
@@ -156,7 +156,7 @@ def _launch_mean(call: Call) -> list[Launch]:
     return [*steps, launch_map(_shared, (total,), out, 1.0 / len(call.inputs))]
 
 
-@_mean_gradient.cpu
+@_mean_gradient.everywhere
 def _launch_mean_gradient(call: Call) -> list[Launch]:
     (dm,) = call.inputs
     share = 1.0 / len(call.outputs)
@@ -232,7 +232,7 @@ _weighted_sum = operator(
 )
 
 
-@_weighted_sum.cpu
+@_weighted_sum.everywhere
 def _launch_weighted_sum(call: Call) -> list[Launch]:
     y = call.outputs[0]
     x, weight, *more = call.inputs
@@ -262,7 +262,7 @@ _weighted_sum_backward = operator(
 )
 
 
-@_weighted_sum_backward.cpu
+@_weighted_sum_backward.everywhere
 def _launch_weighted_sum_gradient(call: Call) -> list[Launch]:
     dy, *inputs = call.inputs
     tensors, weights = inputs[::2], inputs[1::2]
@@ -310,7 +310,7 @@ _sum_like = operator(
 )
 
 
-@_sum_like.cpu
+@_sum_like.everywhere
 def _launch_sum_like(call: Call) -> list[Launch]:
     a, b = call.inputs
     aligned = old_shape(a.shape, b.shape, call.args)

@@ -211,7 +211,7 @@ _members = operator(
 )
 
 
-@_members.cpu
+@_members.everywhere
 def _launch_members(call: Call) -> Launch:
     x, y = call.inputs[0], call.outputs[0]
     stated = call.args.value
@@ -259,7 +259,7 @@ _where = operator(
 )
 
 
-@_where.cpu
+@_where.everywhere
 def _launch_where(call: Call) -> Launch:
     c, x, y = call.inputs
     return launch_choice(c.reshape(-1), x, y, call.outputs[0])

@@ -104,7 +104,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_counter(call: Call) -> None:
     """A new counter in every run."""
     call.put(0, Counter(_whole(call)))

@@ -75,7 +75,7 @@ _dropout = operator(
 )
 
 
-@_dropout.cpu
+@_dropout.everywhere
 def _launch(call: Call) -> Launch | list[Launch]:
     x = call.inputs[0]
     if call.args.is_test:
@@ -109,7 +109,7 @@ _dropout_gradient = operator(
 )
 
 
-@_dropout_gradient.cpu
+@_dropout_gradient.everywhere
 def _launch_gradient(call: Call) -> Launch:
     dx = call.outputs[0]
     if call.args.is_test:

@@ -39,7 +39,7 @@ _enforce = operator(
 )
 
 
-@_enforce.cpu
+@_enforce.everywhere
 def _launch_enforce(call: Call) -> Launch:
     return launch_require_finite(call.inputs[0], call.input_blob(0))
 
@@ -71,7 +71,7 @@ _nan_check = operator(
 )
 
 
-@_nan_check.cpu
+@_nan_check.everywhere
 def _launch_nan_check(call: Call) -> list[Launch]:
     x = call.inputs[0]
     check = launch_require_finite(x, call.input_blob(0))

@@ -21,7 +21,7 @@ stop_gradient = operator(
     Y = [1, 2]
     """,
 )
-stop_gradient.cpu(launch_reshaped)
+stop_gradient.everywhere(launch_reshaped)
 
 negate_gradient = operator(
     "NegateGradient",
@@ -39,7 +39,7 @@ negate_gradient = operator(
     Y = [1, 2]
     """,
 )
-negate_gradient.cpu(launch_reshaped)
+negate_gradient.everywhere(launch_reshaped)
 
 zero_gradient = operator(
     "ZeroGradient",
@@ -52,6 +52,6 @@ zero_gradient = operator(
 )
 
 
-@zero_gradient.cpu
+@zero_gradient.everywhere
 def launch_nothing(call: Call) -> None:
     """There is no output."""

@@ -122,7 +122,7 @@ def _four(x: Array, last: bool) -> Array:
     return x.reshape(x.shape[0], 1, x.shape[1], math.prod(x.shape[2:]))
 
 
-@_group.cpu
+@_group.everywhere
 def _launch_group(call: Call) -> list[Launch]:
     x, gamma, beta = call.inputs
     last = channels_last(call.args)
@@ -162,7 +162,7 @@ _group_gradient = operator(
 )
 
 
-@_group_gradient.cpu
+@_group_gradient.everywhere
 def _launch_group_gradient(call: Call) -> list[Launch]:
     dy, x, gamma, _, mean, std = call.inputs
     last = channels_last(call.args)
@@ -226,7 +226,7 @@ def _matrix(x: Array, axis: int) -> Array:
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
 
 
-@_rms.cpu
+@_rms.everywhere
 def _launch_rms(call: Call) -> Launch:
     x, gamma, beta = call.inputs
     y, rrms = call.outputs
@@ -256,7 +256,7 @@ _rms_gradient = operator(
 )
 
 
-@_rms_gradient.cpu
+@_rms_gradient.everywhere
 def _launch_rms_gradient(call: Call) -> list[Launch]:
     dy, x, gamma, rrms = call.inputs
     dx, dgamma, dbeta = call.outputs

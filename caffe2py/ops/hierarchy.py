@@ -219,7 +219,7 @@ hsoftmax_gradient = operator(
 )
 
 
-@hsoftmax_gradient.cpu
+@hsoftmax_gradient.everywhere
 def _launch_hsoftmax_gradient(call: Call) -> Launch:
     x, w, _, labels, inner, dy = call.inputs
     dx, dw, db, dinner = call.outputs

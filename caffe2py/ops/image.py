@@ -86,7 +86,7 @@ _to_last = operator(
 )
 
 
-@_to_last.cpu
+@_to_last.everywhere
 def _launch_to_last(call: Call) -> Launch:
     x = call.inputs[0]
     return launch_transpose(x, (0, *range(2, x.ndim), 1), call.outputs[0])
@@ -105,7 +105,7 @@ _to_first = operator(
 )
 
 
-@_to_first.cpu
+@_to_first.everywhere
 def _launch_to_first(call: Call) -> Launch:
     x = call.inputs[0]
     return launch_transpose(x, (0, x.ndim - 1, *range(1, x.ndim - 1)), call.outputs[0])
@@ -164,7 +164,7 @@ _channel_shuffle = operator(
 )
 
 
-@_channel_shuffle.cpu
+@_channel_shuffle.everywhere
 def _launch_shuffle(call: Call) -> Launch:
     return _shuffle(call, back=False)
 
@@ -178,7 +178,7 @@ _channel_shuffle_gradient = operator(
 )
 
 
-@_channel_shuffle_gradient.cpu
+@_channel_shuffle_gradient.everywhere
 def _launch_shuffle_gradient(call: Call) -> Launch:
     return _shuffle(call, back=True)
 
@@ -297,7 +297,7 @@ _pad_image = operator(
 )
 
 
-@_pad_image.cpu
+@_pad_image.everywhere
 def _launch_pad(call: Call) -> Launch:
     last = channels_last(call.args)
     x, y = call.inputs[0], call.outputs[0]
@@ -314,7 +314,7 @@ _pad_image_gradient = operator(
 )
 
 
-@_pad_image_gradient.cpu
+@_pad_image_gradient.everywhere
 def _launch_pad_gradient(call: Call) -> Launch:
     last = channels_last(call.args)
     dy, dx = call.inputs[0], call.outputs[0]

@@ -134,7 +134,7 @@ def _create(name: str, slot: str, type_: Any, key: str) -> None:
         """,
     )
 
-    @made.cpu_dynamic()
+    @made.everywhere_dynamic()
     def make_index(call: Call) -> None:
         most = call.args.max_elements
         call.put(0, Index(np.dtype(type_), _MOST if most is None else most))
@@ -242,7 +242,7 @@ freeze = operator(
 )
 
 
-@freeze.cpu_dynamic()
+@freeze.everywhere_dynamic()
 def freeze_index(call: Call) -> None:
     """Freeze it."""
     index = _index(call)
@@ -320,7 +320,7 @@ def _hash(x: Any, start: int, modulo: int, bits: int, y: Any) -> int:
     return 0
 
 
-@hash_.cpu
+@hash_.everywhere
 def launch_hash(call: Call) -> Launch:
     """Hash every element."""
     x, y = call.inputs[0].reshape(-1), call.outputs[0].reshape(-1)

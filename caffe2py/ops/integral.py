@@ -66,7 +66,7 @@ integral = operator(
 )
 
 
-@integral.cpu
+@integral.everywhere
 def _launch(call: Call) -> Launch:
     return launch_sum_corners(_planes(call.inputs[0]), _planes(call.outputs[0]))
 
@@ -86,7 +86,7 @@ integral_gradient = operator(
 )
 
 
-@integral_gradient.cpu
+@integral_gradient.everywhere
 def _launch_gradient(call: Call) -> Launch:
     dy, dx = _planes(call.inputs[1]), _planes(call.outputs[0])
     return launch_spread_corners(dy, dx, exact=call.args.exact)

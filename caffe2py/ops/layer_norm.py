@@ -129,7 +129,7 @@ def _matrix(array: Array, axis: int) -> Array:
     return array.reshape(rows, columns)
 
 
-@_layer_norm.cpu
+@_layer_norm.everywhere
 def _launch_layer_norm(call: Call) -> Launch:
     axis = canonical_axis(call.args.axis, call.inputs[0].ndim)
     x, y = (_matrix(a, axis) for a in (call.inputs[0], call.outputs[0]))
@@ -298,7 +298,7 @@ def _moments(call: Call, kept: Sequence[Array], count: int) -> Pair:
     return found[0], found[1]
 
 
-@_instance_norm.cpu
+@_instance_norm.everywhere
 def _launch_instance_norm(call: Call) -> list[Launch]:
     images = _Images(call)
     x, y = images.read(call.inputs[0]), images.write(call.outputs[0])

@@ -63,7 +63,7 @@ _prepend = operator(
 )
 
 
-@_prepend.cpu
+@_prepend.everywhere
 def _launch_prepend(call: Call) -> list[Launch]:
     return launch_reshaped(call)
 
@@ -97,6 +97,6 @@ _merge = operator(
 )
 
 
-@_merge.cpu
+@_merge.everywhere
 def _launch_merge(call: Call) -> list[Launch]:
     return launch_reshaped(call)

@@ -175,7 +175,7 @@ for _dimension in ("", "1D", "2D", "3D"):
             **WINDOW_ARGS,
             "no_gradient_to_input": Arg(bool, False, "leave X without a gradient"),
         },
-    ).cpu(_launch)
+    ).everywhere(_launch)
     operator(
         f"LC{_dimension}Gradient",
         "X, filter, dY? -> dfilter, dbias?, dX?",
@@ -185,4 +185,4 @@ for _dimension in ("", "1D", "2D", "3D"):
             **WINDOW_ARGS,
             "no_bias": Arg(bool, False, "the forward operator has no bias: there is no dbias"),
         },
-    ).cpu(_launch_gradient)
+    ).everywhere(_launch_gradient)

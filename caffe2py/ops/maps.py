@@ -85,7 +85,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_map(call: Call) -> None:
     """A new map in every run."""
     args = call.args

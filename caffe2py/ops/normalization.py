@@ -169,7 +169,7 @@ def _normalized(x, mean, inverse, scale, bias):
     return (x - mean) * (scale * inverse) + bias
 
 
-@_batch_norm.cpu
+@_batch_norm.everywhere
 def _launch_batch_norm(call: Call) -> list[Launch]:
     last = channels_last(call.args)
     x, y = (by_channel(a, last) for a in (call.inputs[0], call.outputs[0]))
@@ -247,7 +247,7 @@ def _share(total, batches):
     return total / batches
 
 
-@_batch_norm_gradient.cpu
+@_batch_norm_gradient.everywhere
 def _launch_batch_norm_gradient(call: Call) -> list[Launch]:
     args = call.args
     last = channels_last(args)
@@ -320,7 +320,7 @@ _lrn = operator(
 )
 
 
-@_lrn.cpu
+@_lrn.everywhere
 def _launch_response(call: Call) -> list[Launch]:
     last = channels_last(call.args)
     x, y, *scale = (by_channel(a, last) for a in (*call.inputs, *call.outputs))
@@ -339,7 +339,7 @@ _lrn_gradient = operator(
 )
 
 
-@_lrn_gradient.cpu
+@_lrn_gradient.everywhere
 def _launch_response_gradient(call: Call) -> list[Launch]:
     last = channels_last(call.args)
     arrays = (by_channel(a, last) for a in (*call.inputs, *call.outputs))
@@ -392,7 +392,7 @@ _affine_channel = operator(
 )
 
 
-@_affine_channel.cpu
+@_affine_channel.everywhere
 def _launch_affine_channel(call: Call) -> Launch:
     last = channels_last(call.args)
     x, y = (by_channel(a, last) for a in (call.inputs[0], call.outputs[0]))
@@ -435,7 +435,7 @@ def _factor(x, factor):
     return x * factor
 
 
-@_affine_channel_gradient.cpu
+@_affine_channel_gradient.everywhere
 def _launch_affine_channel_gradient(call: Call) -> list[Launch]:
     last = channels_last(call.args)
     dy, dx = (by_channel(a, last) for a in (call.inputs[0], call.outputs[0]))

@@ -53,7 +53,7 @@ _pairs = operator(
 )
 
 
-@_pairs.cpu
+@_pairs.everywhere
 def _launch(call: Call) -> list[Launch]:
     indices, *vectors = call.inputs
     count = len(vectors) ** 2

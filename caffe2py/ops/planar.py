@@ -101,7 +101,7 @@ def _planes(x: Array) -> Array:
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
-@normalize.cpu
+@normalize.everywhere
 def _launch_normalize(call: Call) -> Launch:
     x, mean, deviation = call.inputs
     return launch_standardize(_planes(x), mean[0], deviation[0], _planes(call.outputs[0]))
@@ -144,7 +144,7 @@ preprocess = operator(
 )
 
 
-@preprocess.cpu
+@preprocess.everywhere
 def _launch_preprocess(call: Call) -> list[Launch]:
     x, mean = call.inputs
     y, noise = call.outputs[0], call.scratch((call.args.noise_size,), FLOAT)
@@ -180,7 +180,7 @@ deprocess = operator(
 )
 
 
-@deprocess.cpu
+@deprocess.everywhere
 def _launch_deprocess(call: Call) -> Launch:
     x, mean = call.inputs
     y = call.outputs[0]

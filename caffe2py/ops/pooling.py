@@ -193,7 +193,7 @@ for _forward, _backward in _register(
     """,
 ):
     _forward.cpu(_launch_average)
-    _backward.cpu(_launch_average_gradient)
+    _backward.everywhere(_launch_average_gradient)
 
 
 # ---------------------------------------------------------------- norms
@@ -239,7 +239,7 @@ norm = operator(
 )
 
 
-@norm.cpu
+@norm.everywhere
 def _launch_norm(call: Call) -> Launch:
     x = call.inputs[0]
     return _window_pool(x.shape, call.args).launch_norms(x, call.args.p, call.outputs[0])
@@ -257,7 +257,7 @@ norm_gradient = operator(
 )
 
 
-@norm_gradient.cpu
+@norm_gradient.everywhere
 def _launch_norm_gradient(call: Call) -> Launch:
     x, y, dy = call.inputs
     pool = _window_pool(x.shape, call.args)
@@ -304,7 +304,7 @@ indexed = operator(
 )
 
 
-@indexed.cpu
+@indexed.everywhere
 def _launch_indexed(call: Call) -> Launch:
     x = call.inputs[0]
     return _window_pool(x.shape, call.args).launch_largest(x, *call.outputs)
@@ -322,7 +322,7 @@ indexed_gradient = operator(
 )
 
 
-@indexed_gradient.cpu
+@indexed_gradient.everywhere
 def _launch_indexed_gradient(call: Call) -> Launch:
     x, dy, places = call.inputs
     pool = _window_pool(x.shape, call.args)

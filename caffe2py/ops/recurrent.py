@@ -150,7 +150,7 @@ _lstm = operator(
 )
 
 
-@_lstm.cpu
+@_lstm.everywhere
 def _launch_lstm(call: Call) -> Launch:
     h, c, gates = call.inputs[:3]
     lengths, step, _ = _lengths_and_step(call, 3)
@@ -181,7 +181,7 @@ _lstm_gradient = operator(
 )
 
 
-@_lstm_gradient.cpu
+@_lstm_gradient.everywhere
 def _launch_lstm_gradient(call: Call) -> Launch:
     before, gates = call.inputs[1:3]
     lengths, step, at = _lengths_and_step(call, 3)
@@ -223,7 +223,7 @@ _gru = operator(
 )
 
 
-@_gru.cpu
+@_gru.everywhere
 def _launch_gru(call: Call) -> Launch:
     h, gates = call.inputs[:2]
     lengths, step, _ = _lengths_and_step(call, 2)
@@ -249,7 +249,7 @@ _gru_gradient = operator(
 )
 
 
-@_gru_gradient.cpu
+@_gru_gradient.everywhere
 def _launch_gru_gradient(call: Call) -> Launch:
     h, gates = call.inputs[:2]
     lengths, step, at = _lengths_and_step(call, 2)
@@ -354,7 +354,7 @@ _accumulate = operator(
 )
 
 
-@_accumulate.cpu
+@_accumulate.everywhere
 def _launch_accumulate(call: Call) -> Launch:
     step, given, total = call.inputs
 

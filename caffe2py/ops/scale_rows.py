@@ -86,7 +86,7 @@ def _product(x, w):
     return x * w
 
 
-@_row_mul.cpu
+@_row_mul.everywhere
 def _launch_row_mul(call: Call) -> Launch:
     mat, w = call.inputs
     shape = (1, *matrix(mat, 1).shape)
@@ -145,7 +145,7 @@ def _line(x, w, b):
     return x * w + b
 
 
-@_linear.cpu
+@_linear.everywhere
 def _launch_linear(call: Call) -> Launch:
     x, w, b = call.inputs
     shape = (*matrix(x, canonical_axis(call.args.axis, x.ndim, inclusive=True)).shape, 1)
@@ -169,7 +169,7 @@ _linear_gradient = operator(
 )
 
 
-@_linear_gradient.cpu
+@_linear_gradient.everywhere
 def _launch_linear_gradient(call: Call) -> list[Launch]:
     dy, x, w = call.inputs
     dx, dw, db = call.outputs

@@ -50,7 +50,7 @@ padding = operator(
 )
 
 
-@padding.cpu
+@padding.everywhere
 def launch_padding(call: Call) -> list[Launch]:
     """A copy, and zeros."""
     (x, lengths), y = call.inputs, call.outputs[0]

@@ -88,7 +88,7 @@ expand_dims = operator(
     expanded = float32(1, 2, 3, 1)
     """,
 )
-expand_dims.cpu(launch_reshaped)
+expand_dims.everywhere(launch_reshaped)
 
 
 def _infer_squeeze(query: Query) -> Sequence[TensorType]:
@@ -124,7 +124,7 @@ squeeze = operator(
     squeezed = float32(2, 3)
     """,
 )
-squeeze.cpu(launch_reshaped)
+squeeze.everywhere(launch_reshaped)
 
 
 # ---------------------------------------------------------------- Reshape
@@ -215,7 +215,7 @@ reshape = operator(
 )
 
 
-@reshape.cpu_dynamic(when=lambda op: len(op.input) == 2, reads=lambda op: [1])
+@reshape.everywhere_dynamic(when=lambda op: len(op.input) == 2, reads=lambda op: [1])
 def launch_reshape(call: Call) -> list[Launch]:
     """Copy the elements, unless in place, and write the old shape."""
     old_shape = call.outputs[1]
@@ -251,7 +251,7 @@ resize_like = operator(
     output = float32(2, 3)
     """,
 )
-resize_like.cpu(launch_reshaped)
+resize_like.everywhere(launch_reshaped)
 
 
 def _infer_flatten(query: Query) -> Sequence[TensorType]:
@@ -278,7 +278,7 @@ flatten = operator(
     Y = float32(2, 12)
     """,
 )
-flatten.cpu(launch_reshaped)
+flatten.everywhere(launch_reshaped)
 
 
 def _infer_vector(query: Query) -> Sequence[TensorType]:
@@ -302,7 +302,7 @@ flatten_to_vec = operator(
     output = float32(6)
     """,
 )
-flatten_to_vec.cpu(launch_reshaped)
+flatten_to_vec.everywhere(launch_reshaped)
 
 
 def _infer_shape(query: Query) -> Sequence[TensorType]:
@@ -333,7 +333,7 @@ shape_of = operator(
 )
 
 
-@shape_of.cpu
+@shape_of.everywhere
 def launch_shape(call: Call) -> Launch:
     """Copy a constant: shapes are known before the run."""
     shape = call.inputs[0].shape
@@ -354,7 +354,7 @@ size = operator(
 )
 
 
-@size.cpu
+@size.everywhere
 def launch_size(call: Call) -> Launch:
     """Copy a constant."""
     return launch_copy(np.array(call.inputs[0].size, np.int64), call.outputs[0])
@@ -373,7 +373,7 @@ is_empty = operator(
 )
 
 
-@is_empty.cpu
+@is_empty.everywhere
 def launch_is_empty(call: Call) -> Launch:
     """Copy a constant."""
     return launch_copy(np.array(call.inputs[0].size == 0), call.outputs[0])
@@ -428,7 +428,7 @@ transpose = operator(
 )
 
 
-@transpose.cpu
+@transpose.everywhere
 def launch_transposed(call: Call) -> Launch:
     """Copy in the order of Y."""
     x = call.inputs[0]
@@ -500,7 +500,7 @@ expand_gradient = operator(
 )
 
 
-@expand_gradient.cpu
+@expand_gradient.everywhere
 def launch_expand_gradient(call: Call) -> list[Launch]:
     """Sum over the repeated axes."""
     dy, x = call.inputs

@@ -98,7 +98,7 @@ to_batch = operator(
 )
 
 
-@to_batch.cpu
+@to_batch.everywhere
 def _launch_to_batch(call: Call) -> Launch:
     top, left, _, _ = _pads(call.args)
     return launch_blocks(call.inputs[0], call.outputs[0], call.args.block_size, top, left)
@@ -124,7 +124,7 @@ to_space = operator(
 )
 
 
-@to_space.cpu
+@to_space.everywhere
 def _launch_to_space(call: Call) -> Launch:
     x, y = call.inputs[0], call.outputs[0]
     top, left, _, _ = _pads(call.args)

@@ -34,7 +34,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_registry(call: Call) -> None:
     """A new one in every run."""
     call.put(0, StatRegistry())
@@ -258,7 +258,7 @@ begin = operator(
 )
 
 
-@begin.cpu_dynamic()
+@begin.everywhere_dynamic()
 def start_timer(call: Call) -> None:
     """A new timer in every run."""
     call.put(0, Timer(call.args.counter_name or call.output_blob(0)))
@@ -279,7 +279,7 @@ end = operator(
 )
 
 
-@end.cpu_dynamic()
+@end.everywhere_dynamic()
 def stop_timer(call: Call) -> None:
     """Stop it."""
     held(call, 0, Timer, "TimerBegin").end("TimerEnd")

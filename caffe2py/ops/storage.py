@@ -46,7 +46,7 @@ _alias = operator(
 )
 
 
-@_alias.cpu
+@_alias.everywhere
 def _launch_alias(call: Call) -> None:
     if call.input_blob(0) != call.output_blob(0):
         call.share(0, call.inputs[0])
@@ -84,7 +84,7 @@ _coalesce = operator(
 )
 
 
-@_coalesce.cpu
+@_coalesce.everywhere
 def _launch_coalesce(call: Call) -> list[Launch]:
     whole = call.outputs[-1]
     launches = []
@@ -126,7 +126,7 @@ _couple = operator(
 )
 
 
-@_couple.cpu
+@_couple.everywhere
 def _launch_couple(call: Call) -> None:
     for index in range(call.output_count):
         before, after = call.input_blob(index), call.output_blob(index)

@@ -52,7 +52,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_store(call: Call) -> None:
     """Make it."""
     call.put(0, FileStore(call.args.path, call.args.prefix))
@@ -155,7 +155,7 @@ wait = operator(
 )
 
 
-@wait.cpu_dynamic()
+@wait.everywhere_dynamic()
 def wait_for_keys(call: Call) -> None:
     """Wait."""
     if call.input_count > 1:

@@ -208,7 +208,7 @@ feed = operator(
 )
 
 
-@feed.cpu_dynamic()
+@feed.everywhere_dynamic()
 def put_string(call: Call) -> None:
     """Put it into the blob."""
     call.put(0, _bytes(call.args.value))

@@ -103,7 +103,7 @@ unfold = operator(
 )
 
 
-@unfold.cpu
+@unfold.everywhere
 def _launch_unfold(call: Call) -> Launch:
     x, last = call.inputs[0], channels_last(call.args)
     table = _window(call.args).table(x.shape[1:3] if last else x.shape[2:])
@@ -127,7 +127,7 @@ fold = operator(
 )
 
 
-@fold.cpu
+@fold.everywhere
 def _launch_fold(call: Call) -> Launch:
     y, last = call.outputs[0], channels_last(call.args)
     table = _window(call.args).table(y.shape[1:3] if last else y.shape[2:])

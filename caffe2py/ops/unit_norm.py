@@ -66,7 +66,7 @@ _normalize = operator(
 )
 
 
-@_normalize.cpu
+@_normalize.everywhere
 def _launch(call: Call) -> Launch:
     axis = call.args.axis
     return launch_unit(_three(call.inputs[0], axis), _three(call.outputs[0], axis))
@@ -84,7 +84,7 @@ _normalize_gradient = operator(
 )
 
 
-@_normalize_gradient.cpu
+@_normalize_gradient.everywhere
 def _launch_gradient(call: Call) -> Launch:
     arrays = (_three(a, call.args.axis) for a in (*call.inputs, call.outputs[0]))
     return launch_unit_gradient(*arrays)
@@ -107,7 +107,7 @@ _first_norm = operator(
 )
 
 
-@_first_norm.cpu
+@_first_norm.everywhere
 def _launch_first(call: Call) -> Launch:
     axis = call.args.axis
     return launch_unit(_three(call.inputs[0], axis), _three(call.outputs[0], axis), first=True)
@@ -182,7 +182,7 @@ for _name, _dtypes in (("SparseNormalize", FLOATS), ("Float16SparseNormalize", (
         param = [[3, 4], [0.3, 0.4]]; indices = [0, 1]
         output_param = [[0.6, 0.8], [0.3, 0.4]]
         """,
-    ).cpu(_launch_rows)
+    ).everywhere(_launch_rows)
 
 
 _regularizer = operator(
@@ -207,7 +207,7 @@ _regularizer = operator(
 )
 
 
-@_regularizer.cpu
+@_regularizer.everywhere
 def _launch_regularizer(call: Call) -> Launch:
     args = call.args
     x = _rows(call.outputs[0])

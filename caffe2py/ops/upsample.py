@@ -127,7 +127,7 @@ bilinear = operator(
 )
 
 
-@bilinear.cpu_dynamic(
+@bilinear.everywhere_dynamic(
     when=lambda op: len(op.input) > 1,
     reads=lambda op: [1] if len(op.input) > 1 else [],
 )
@@ -147,7 +147,7 @@ bilinear_gradient = operator(
 )
 
 
-@bilinear_gradient.cpu
+@bilinear_gradient.everywhere
 def _launch_bilinear_gradient(call: Call) -> Launch:
     return launch_stretch_gradient(_planes(call.inputs[0]), _planes(call.outputs[0]))
 
@@ -313,7 +313,7 @@ volume = operator(
 )
 
 
-@volume.cpu
+@volume.everywhere
 def _launch_volume(call: Call) -> Launch:
     x, y = call.inputs[0], call.outputs[0]
     return launch_gather_pixels(_frames(x), *_volume_tables(call, x, y), 0.0, _frames(y))
@@ -328,7 +328,7 @@ volume_gradient = operator(
 )
 
 
-@volume_gradient.cpu
+@volume_gradient.everywhere
 def _launch_volume_gradient(call: Call) -> Launch:
     dy, dx = call.inputs[0], call.outputs[0]
     return launch_scatter_pixels(_frames(dy), *_volume_tables(call, dx, dy), _frames(dx))

@@ -32,6 +32,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_NAME",
     "Source",
+    "file_content",
     "read_net",
     "read_net_or_plan",
     "replace_file",
@@ -153,11 +154,12 @@ def _label(source: Source) -> str:
 
 def _bytes(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> bytes:
     if isinstance(source, (str, os.PathLike)):
-        return _file_content(Path(source))
+        return file_content(Path(source))
     return bytes(source)
 
 
-def _file_content(path: Path) -> bytes:
+def file_content(path: Path) -> bytes:
+    """The bytes of a plain file of at most MAX_BYTES; FileError where it cannot be read."""
     try:
         info = path.stat()
         if stat.S_ISDIR(info.st_mode):

@@ -43,17 +43,17 @@ def to_text(message: Message) -> str:
     return text
 
 
-def from_text(text: str, message_type: type[M]) -> M:
+def from_text(text: str, message_type: type[M], *, partial: bool = False) -> M:
     """The message that a text in protobuf's text format describes.
 
-    Raises ModelFormatError, naming the line: not this format, a field that the message lacks (it
+    With `partial` fields that the message lacks are passed over. Raises ModelFormatError, naming the line: not this format, a field that the message lacks (it
     is named too), a value of a wrong type, nesting beyond the limits of
     :mod:`caffe2py.proto.analysis`.
     """
     _check_braces(text)
     message: M = message_type()
     try:
-        text_format.Parse(text, message)
+        text_format.Parse(text, message, allow_unknown_field=partial)
     except text_format.ParseError as error:
         raise _parse_error(error, message) from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:

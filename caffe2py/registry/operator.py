@@ -191,6 +191,25 @@ class Operator:
         )
         return function
 
+    def everywhere(self, function: Implementation) -> Implementation:
+        """Decorator: the implementation for the CPU and for CUDA devices; see `cpu` and `cuda`."""
+        self.cpu(function)
+        return self.cuda(function)
+
+    def everywhere_dynamic(
+        self,
+        when: Callable[[OperatorDef], bool] | None = None,
+        reads: Reads | None = None,
+        takes_nothing: bool = False,
+    ) -> Callable[[Implementation], Implementation]:
+        """Decorator: as `cpu_dynamic`, for CUDA devices as well."""
+
+        def add(function: Implementation) -> Implementation:
+            self.cpu_dynamic(when, reads, takes_nothing)(function)
+            return self.cuda_dynamic(function, when=when, reads=reads, takes_nothing=takes_nothing)
+
+        return add
+
     def cuda_by_host(self, why: str, *, host_outputs: Collection[int] = ()) -> None:
         """On CUDA devices copy the inputs to the host and the outputs back; `why` it is so."""
         kernel = self.kernels["cpu", DEFAULT_ENGINE]

@@ -143,7 +143,7 @@ def test_convert(cli, save, tmp_path, names):
 
 def test_convert_refuses(failing, save, tmp_path):
     path = save("a.pb", PREDICT)
-    assert "ends in none of .pb, .pbtxt" in failing(2, "convert", path, tmp_path / "b.onnx")
+    assert "ends in none of .pb, .pbtxt" in failing(2, "convert", path, tmp_path / "b.txt")
     assert "no such file" in failing(5, "convert", tmp_path / "none.pb", tmp_path / "b.pb")
 
 

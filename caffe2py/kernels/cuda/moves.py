@@ -10,6 +10,7 @@ import numpy as np
 
 from caffe2py.errors import Error, KernelError
 from caffe2py.kernels.callback import launch_python
+from caffe2py.kernels.cuda.work import NOT_HERE
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.cuda.array import DeviceArray
 from caffe2py.tensor.cuda.devices import cuda_device
@@ -53,5 +54,5 @@ def launch_move(source: Any, target: Any) -> Launch:
     both = isinstance(source, DeviceArray) and isinstance(target, DeviceArray)
     if both and source.device == target.device:
         work = MoveWork(source, target, target.device)
-        return Launch(0, np.zeros(1, np.int64), (source, target), work=work)
+        return Launch(NOT_HERE, np.zeros(1, np.int64), (source, target), work=work)
     return launch_python(functools.partial(copy_into, target, source))

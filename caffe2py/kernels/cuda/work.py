@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from caffe2py.errors import Error, RegistrationError
 from caffe2py.kernels.cuda import functions
 from caffe2py.kernels.cuda.code import Code
 from caffe2py.kernels.cuda.threads import BLOCK
-from caffe2py.kernels.params import Param
+from caffe2py.kernels.params import PROTOTYPE, RAISED, Param
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.cuda.array import DeviceArray
 from caffe2py.tensor.cuda.devices import cuda_device
@@ -20,6 +21,15 @@ from caffe2py.tensor.tensor import Array
 
 if TYPE_CHECKING:
     from caffe2py.kernels.jit import Kernel
+
+
+def _refuse(_block: int) -> int:
+    return RAISED
+
+
+#: What runs if somebody takes a device's launch for one of the host's.
+_refusal = PROTOTYPE(_refuse)
+NOT_HERE = ctypes.cast(_refusal, ctypes.c_void_p).value or 0
 
 #: Blocks for each of a device's processors, where threads go on to what others have not done.
 _BLOCKS_EACH = 16
@@ -161,7 +171,7 @@ def device_launch(
             block[at] = 0  # until it has a place on the device
         at += 1 if param.ndim is None else 1 + param.ndim
     work = KernelWork(kernel, params, args, explain, devices.pop(), block, kernel.form)
-    return Launch(0, block, args, explain, work=work)
+    return Launch(NOT_HERE, block, args, explain, work=work)
 
 
 def spread(launch: Launch, count: int, make: Callable[[int, int], Launch]) -> Launch:
@@ -189,7 +199,7 @@ def spread(launch: Launch, count: int, make: Callable[[int, int], Launch]) -> La
         own if isinstance(own, np.ndarray) else whole
         for own, whole in zip(first.args, work.args, strict=True)
     )
-    return Launch(0, shared.slots, (shared.args, first.args), first.explain, work=shared)
+    return Launch(NOT_HERE, shared.slots, (shared.args, first.args), first.explain, work=shared)
 
 
 def _alike(work: Any, first: Any) -> bool:

@@ -46,7 +46,7 @@ _glu = operator(
 )
 
 
-@_glu.cpu
+@_glu.everywhere
 def _launch(call: Call) -> Launch:
     x, y = call.inputs[0], call.outputs[0]
     axis = call.args.dim % x.ndim

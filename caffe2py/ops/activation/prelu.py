@@ -94,7 +94,7 @@ def _slope_gradient_formula(x, dy):
     return 0 if x > 0 else x * dy
 
 
-@_prelu.cpu
+@_prelu.everywhere
 def _launch_prelu(call: Call) -> Launch:
     x, slopes = call.inputs
     shape = _by_channel(x, slopes, call.args.order)
@@ -123,7 +123,7 @@ _prelu_gradient = operator(
 )
 
 
-@_prelu_gradient.cpu
+@_prelu_gradient.everywhere
 def _launch_prelu_gradient(call: Call) -> list[Launch]:
     _, dy, x, slopes = call.inputs
     dx, dslopes = call.outputs

@@ -187,7 +187,7 @@ def _declare(
 ) -> None:
     made = operator(name, signature, infer=_infer, identical=True, arguments=FAST, doc=doc, **more)
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> Launch:
         return launch_map(fast if call.args.fast_gelu else exact, call.inputs, call.outputs[0])
 

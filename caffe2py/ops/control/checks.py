@@ -48,7 +48,7 @@ assert_ = operator(
 )
 
 
-@assert_.cpu
+@assert_.everywhere
 def launch_assert(call: Call) -> Launch:
     """Look at every element."""
     flat = call.inputs[0].reshape(-1)

@@ -68,7 +68,7 @@ conditional = operator(
 )
 
 
-@conditional.cpu
+@conditional.everywhere
 def launch_conditional(call: Call) -> Launch:
     """Copy rows."""
     condition, x, y = call.inputs
@@ -114,7 +114,7 @@ barrier = operator(
 )
 
 
-@barrier.cpu
+@barrier.everywhere
 def launch_barrier(call: Call) -> list[Launch]:
     """Copies, where they are needed."""
     pairs = zip(call.inputs, call.outputs, strict=True)

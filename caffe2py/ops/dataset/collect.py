@@ -63,7 +63,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_vector(call: Call) -> None:
     """A new vector in every run."""
     call.put(0, TensorVector())

@@ -55,7 +55,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_cursor(call: Call) -> None:
     """A new cursor in every run."""
     call.put(0, TreeCursor(call.args.fields or []))
@@ -73,7 +73,7 @@ reset = operator(
 )
 
 
-@reset.cpu_dynamic()
+@reset.everywhere_dynamic()
 def reset_cursor(call: Call) -> None:
     """Set it back."""
     cursor = held(call, 0, TreeCursor, MAKER)

@@ -269,7 +269,7 @@ check = operator(
 )
 
 
-@check.cpu_dynamic()
+@check.everywhere_dynamic()
 def check_consistency(call: Call) -> None:
     """Look."""
     tree = Tree(require_fields(call.args.fields))

@@ -41,7 +41,7 @@ create_db = operator(
 )
 
 
-@create_db.cpu_dynamic()
+@create_db.everywhere_dynamic()
 def open_reader(call: Call) -> None:
     """Open it."""
     args = call.args

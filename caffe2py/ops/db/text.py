@@ -103,7 +103,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def open_text(call: Call) -> None:
     """Open it."""
     args = call.args

@@ -69,7 +69,7 @@ ngram = operator(
 )
 
 
-@ngram.cpu
+@ngram.everywhere
 def launch_ngram(call: Call) -> Launch:
     """Look each entry up among its column's values."""
     args, x = call.args, call.inputs[0]

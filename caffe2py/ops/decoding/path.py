@@ -61,7 +61,7 @@ viterbi = operator(
 )
 
 
-@viterbi.cpu
+@viterbi.everywhere
 def launch_path(call: Call) -> Launch:
     """Forward for the best sums, backward for the path."""
     scores, moves = call.inputs
@@ -96,7 +96,7 @@ swap = operator(
 )
 
 
-@swap.cpu
+@swap.everywhere
 def launch_swapped(call: Call) -> Launch:
     """Row by row."""
     scores, path = call.inputs

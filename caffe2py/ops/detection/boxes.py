@@ -103,7 +103,7 @@ transform = operator(
 )
 
 
-@transform.cpu
+@transform.everywhere
 def _launch_transform(call: Call) -> Launch:
     boxes, deltas, images = call.inputs
     args = call.args

@@ -73,7 +73,7 @@ softmax = operator(
 )
 
 
-@softmax.cpu
+@softmax.everywhere
 def _launch_softmax(call: Call) -> Launch:
     x, y = (_groups(a, call.args.num_classes) for a in (call.inputs[0], call.outputs[0]))
     return launch_middle_softmax(call, x, y)
@@ -91,7 +91,7 @@ softmax_gradient = operator(
 )
 
 
-@softmax_gradient.cpu
+@softmax_gradient.everywhere
 def _launch_softmax_gradient(call: Call) -> Launch:
     arrays = (*call.inputs, call.outputs[0])
     y, dy, dx = (_groups(a, call.args.num_classes) for a in arrays)
@@ -141,7 +141,7 @@ keypoint = operator(
 )
 
 
-@keypoint.cpu
+@keypoint.everywhere
 def _launch_keypoint(call: Call) -> Launch:
     maps, boxes = call.inputs
     return launch_best_places(maps, boxes, call.args.should_output_softmax, call.outputs[0])

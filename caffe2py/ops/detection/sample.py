@@ -105,7 +105,7 @@ def _matrix(x: Array) -> Array:
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
-@sample_gradient.cpu
+@sample_gradient.everywhere
 def _launch_sample_gradient(call: Call) -> Launch:
     _, labels, dy = call.inputs
     return launch_put_back(labels, _matrix(dy), _matrix(call.outputs[0]))
@@ -184,7 +184,7 @@ def _launch_corner(x: Array, y: Array) -> Launch:
     return launch_gather_pixels(_planes(x), rows, columns, 0, _planes(y))
 
 
-@narrow.cpu
+@narrow.everywhere
 def _launch_narrow(call: Call) -> Launch:
     return _launch_corner(call.inputs[0], call.outputs[0])
 
@@ -197,6 +197,6 @@ narrow_gradient = operator(
 )
 
 
-@narrow_gradient.cpu
+@narrow_gradient.everywhere
 def _launch_narrow_gradient(call: Call) -> Launch:
     return _launch_corner(call.inputs[2], call.outputs[0])

@@ -101,6 +101,6 @@ _multi = operator(
 )
 
 
-@_multi.cpu
+@_multi.everywhere
 def _launch_multi(call: Call) -> Launch:
     return launch_choose_by_sums(call.random_state(), call.inputs[0], call.outputs[0])

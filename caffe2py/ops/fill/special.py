@@ -152,7 +152,7 @@ _half_constant = operator(
 )
 
 
-@_half_constant.cpu
+@_half_constant.everywhere
 def _launch_half_constant(call: Call) -> Launch:
     return launch_fill(np.array([call.args.value or 0.0], HALF), call.outputs[0])
 
@@ -176,7 +176,7 @@ _half_uniform = operator(
 )
 
 
-@_half_uniform.cpu
+@_half_uniform.everywhere
 def _launch_half_uniform(call: Call) -> list[Launch]:
     y, args = call.outputs[0], call.args
     single = call.scratch(y.shape, np.float32)

@@ -58,7 +58,7 @@ _bucketize = operator(
 )
 
 
-@_bucketize.cpu
+@_bucketize.everywhere
 def _launch_bucketize(call: Call) -> Launch:
     single = np.array(call.args.boundaries or [], np.float32)  # arguments are float32
     return launch_bucketize(call.inputs[0], single.astype(call.inputs[0].dtype), call.outputs[0])
@@ -93,7 +93,7 @@ _batch_bucketize = operator(
 )
 
 
-@_batch_bucketize.cpu
+@_batch_bucketize.everywhere
 def _launch_columns(call: Call) -> Launch:
     x, columns, edges, lengths = call.inputs
     return launch_bucketize_columns(x, columns, edges, lengths, call.outputs[0])
@@ -142,7 +142,7 @@ def _matrix(call: Call) -> tuple[int, int]:
     return x.shape[0], call.inputs[1].shape[0]
 
 
-@_batch_one_hot.cpu
+@_batch_one_hot.everywhere
 def _launch_one_hot(call: Call) -> Launch:
     x, lengths, values = call.inputs
     return launch_equal_columns(x.reshape(_matrix(call)), lengths, values, call.outputs[0])
@@ -175,7 +175,7 @@ _bucket_one_hot = operator(
 )
 
 
-@_bucket_one_hot.cpu
+@_bucket_one_hot.everywhere
 def _launch_bucket_one_hot(call: Call) -> Launch:
     x, lengths, edges = call.inputs
     return launch_bucket_columns(x.reshape(_matrix(call)), lengths, edges, call.outputs[0])

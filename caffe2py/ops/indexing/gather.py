@@ -132,7 +132,7 @@ _gather = operator(
     wrap_indices=WRAP,
     dense_gradient=Arg(bool, False, "whether the gradient of DATA is a tensor, not sparse"),
 )
-_gather.cpu(_launch)
+_gather.everywhere(_launch)
 
 _batch_gather = operator(
     "BatchGather",
@@ -151,7 +151,7 @@ _batch_gather = operator(
     """,
     match_outer=MATCH_OUTER,
 )
-_batch_gather.cpu(_launch)
+_batch_gather.everywhere(_launch)
 
 
 def _infer_gradient(query: Query) -> Sequence[TensorType]:
@@ -185,7 +185,7 @@ _batch_gather_gradient = operator(
 )
 
 
-@_batch_gather_gradient.cpu
+@_batch_gather_gradient.everywhere
 def _launch_gradient(call: Call) -> Launch:
     data, indices, dy = call.inputs
     outer, size, inner = _parts(data.shape, _axis(call.args, data.ndim))

@@ -93,7 +93,7 @@ _dense = operator(
 )
 
 
-@_dense.cpu
+@_dense.everywhere
 def _launch_dense(call: Call) -> list[Launch]:
     lengths, indices, values = call.inputs[:3]
     return launch_rows_of_lists(lengths, indices, values, call.outputs[0], call.args.default_value)
@@ -125,7 +125,7 @@ _sparse = operator(
 )
 
 
-@_sparse.cpu
+@_sparse.everywhere
 def _launch_sparse(call: Call) -> list[Launch]:
     lengths, indices, dense = call.inputs
     return launch_rows_of_lists(lengths, indices, call.outputs[0], dense, None)
@@ -168,7 +168,7 @@ _one_hot = operator(
 )
 
 
-@_one_hot.cpu_dynamic(reads=lambda op: [2])
+@_one_hot.everywhere_dynamic(reads=lambda op: [2])
 def _launch_one_hot(call: Call) -> Launch:
     lengths, indices, _ = call.inputs
     return launch_segment_one_hot(lengths, indices, call.outputs[0])
@@ -256,7 +256,7 @@ def _one_row(call: Call, at: int) -> Array:
 _MOST_SKIPPED = 50
 
 
-@_choose.cpu
+@_choose.everywhere
 def _launch_choose(call: Call) -> list[Launch]:
     indices, values, default = call.inputs[:3]
     lengths, args = _one_row(call, 3), call.args
@@ -323,7 +323,7 @@ _choose_gradient = operator(
 )
 
 
-@_choose_gradient.cpu
+@_choose_gradient.everywhere
 def _launch_choose_gradient(call: Call) -> Launch:
     lengths, dx = _one_row(call, 2), call.outputs[0]
     block = math.prod(dx.shape[1:])

@@ -103,7 +103,7 @@ def _matrix(x: Array) -> Array:
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
-@_mask_gradient.cpu
+@_mask_gradient.everywhere
 def _launch_mask_gradient(call: Call) -> Launch:
     mask, dy = call.inputs
     return launch_expand_masked(mask, _matrix(dy), _matrix(call.outputs[0]))
@@ -158,7 +158,7 @@ def _unmask_objects(pairs: Sequence[tuple[Array, Array]], y: Array) -> None:
         raise ValueRangeError(f"all masks are false at position {int(free.argmax())}")
 
 
-@_unmask.cpu
+@_unmask.everywhere
 def _launch_unmask(call: Call) -> list[Launch]:
     pairs = list(zip(call.inputs[::2], call.inputs[1::2], strict=True))
     y = call.outputs[0]
@@ -249,7 +249,7 @@ def _sizes(shape: Shape, args: Args) -> tuple[int, ...]:
     return tuple(product(part) or 0 for part in _parts(shape, args))
 
 
-@_sequence.cpu
+@_sequence.everywhere
 def _launch_sequence(call: Call) -> Launch:
     x, args = call.inputs[0], call.args
     sizes = _sizes(x.shape, args)

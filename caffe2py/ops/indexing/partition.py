@@ -248,7 +248,7 @@ def _take_objects(keys: Array, shards: Sequence[Array], y: Array) -> None:
         y[places] = shards[shard]
 
 
-@_gathered.cpu
+@_gathered.everywhere
 def _launch_gathered(call: Call) -> list[Launch]:
     keys, *shards = call.inputs
     y = call.outputs[0]

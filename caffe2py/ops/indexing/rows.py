@@ -104,7 +104,7 @@ _permutation_gradient = operator(
 )
 
 
-@_permutation_gradient.cpu
+@_permutation_gradient.everywhere
 def _launch_permutation_gradient(call: Call) -> Launch:
     indices, dy = call.inputs
     return launch_add_rows(_matrix(dy), indices, _matrix(call.outputs[0]))
@@ -167,7 +167,7 @@ def _place_objects(x: Array, indices: Array, updates: Array, y: Array) -> None:
     np.put_along_axis(y, indices, updates, 1)
 
 
-@_scatter.cpu
+@_scatter.everywhere
 def _launch_scatter(call: Call) -> list[Launch]:
     axis = canonical_axis(call.args.axis, call.inputs[0].ndim)
     x, indices, updates, y = (_three(a, axis) for a in (*call.inputs, call.outputs[0]))
@@ -265,7 +265,7 @@ _copied = operator(
 )
 
 
-@_copied.cpu
+@_copied.everywhere
 def _launch_copied(call: Call) -> Launch:
     _, indices, row = call.inputs
     return launch_set_rows(indices, row, call.outputs[0])
@@ -283,6 +283,6 @@ _copied_gradient = operator(
 )
 
 
-@_copied_gradient.cpu
+@_copied_gradient.everywhere
 def _launch_copied_gradient(call: Call) -> Launch:
     return launch_copy(call.inputs[0], call.outputs[0])

@@ -99,7 +99,7 @@ _scatter_assign = operator(
 )
 
 
-@_scatter_assign.cpu
+@_scatter_assign.everywhere
 def _launch_assign(call: Call) -> list[Launch]:
     _, indices, slices = call.inputs
     data = _by_row(call.outputs[0])
@@ -151,7 +151,7 @@ _weighted = operator(
 )
 
 
-@_weighted.cpu
+@_weighted.everywhere
 def _launch_weighted(call: Call) -> list[Launch]:
     _, weight, indices, *rest = call.inputs
     data = _by_row(call.outputs[0])
@@ -219,7 +219,7 @@ _dense = operator(
 )
 
 
-@_dense.cpu_dynamic(when=_by_indices, reads=lambda op: [0])
+@_dense.everywhere_dynamic(when=_by_indices, reads=lambda op: [0])
 def _launch_dense(call: Call) -> list[Launch]:
     indices, values = call.inputs[:2]
     one = np.ones(1, values.dtype)
@@ -261,7 +261,7 @@ _one_hot = operator(
 )
 
 
-@_one_hot.cpu_dynamic(reads=lambda op: [1])
+@_one_hot.everywhere_dynamic(reads=lambda op: [1])
 def _launch_one_hot(call: Call) -> Launch:
     return launch_one_hot(call.inputs[0], call.outputs[0])
 
@@ -296,6 +296,6 @@ _ensure = operator(
 )
 
 
-@_ensure.cpu
+@_ensure.everywhere
 def _launch_ensure(call: Call) -> list[Launch]:
     return launch_reshaped(call)

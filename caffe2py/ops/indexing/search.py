@@ -39,7 +39,7 @@ _find = operator(
 )
 
 
-@_find.cpu
+@_find.everywhere
 def _launch_find(call: Call) -> Launch:
     values, wanted = call.inputs
     return launch_find(call, values, wanted, call.args.missing_value, call.outputs[0])

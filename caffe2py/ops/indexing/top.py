@@ -93,7 +93,7 @@ def _three(x: Array, axis: int) -> Array:
     return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
 
 
-@_top.cpu_dynamic(when=_reads_count, reads=lambda op: [1] if _reads_count(op) else [])
+@_top.everywhere_dynamic(when=_reads_count, reads=lambda op: [1] if _reads_count(op) else [])
 def _launch(call: Call) -> Launch:
     x = call.inputs[0]
     axis = canonical_axis(call.args.axis, x.ndim)
@@ -138,7 +138,7 @@ _top_gradient = operator(
 )
 
 
-@_top_gradient.cpu
+@_top_gradient.everywhere
 def _launch_gradient(call: Call) -> Launch:
     dy, indices, x = call.inputs
     axis = canonical_axis(call.args.axis, x.ndim)
@@ -196,7 +196,7 @@ def _last_rows(x: Array) -> Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-@_flexible.cpu_dynamic(reads=lambda op: [1])
+@_flexible.everywhere_dynamic(reads=lambda op: [1])
 def _launch_flexible(call: Call) -> Launch:
     x, counts = call.inputs
     return launch_flexible_top(call, _last_rows(x), counts, *call.outputs)
@@ -226,7 +226,7 @@ _flexible_gradient = operator(
 )
 
 
-@_flexible_gradient.cpu_dynamic(reads=lambda op: [1])
+@_flexible_gradient.everywhere_dynamic(reads=lambda op: [1])
 def _launch_flexible_gradient(call: Call) -> Launch:
     _, counts, dy, indices = call.inputs
     return launch_flexible_top_gradient(dy, counts, indices, _last_rows(call.outputs[0]))

@@ -77,12 +77,12 @@ _two_gradient = operator(
 )
 
 
-@_two.cpu
+@_two.everywhere
 def _launch_two(call: Call) -> Launch:
     return launch_two_classes(call.inputs[0].reshape(-1), call.outputs[0].reshape(-1))
 
 
-@_two_gradient.cpu
+@_two_gradient.everywhere
 def _launch_two_gradient(call: Call) -> Launch:
     return launch_two_classes_gradient(call.inputs[0].reshape(-1), call.outputs[0].reshape(-1))
 
@@ -137,13 +137,13 @@ def _by_last_axis(x: Array) -> Array:
     return matrix(x, max(x.ndim - 1, 0))
 
 
-@_weighted.cpu
+@_weighted.everywhere
 def _launch_weighted(call: Call) -> Launch:
     x, targets, weights = map(_by_last_axis, call.inputs)
     return launch_weighted_logistic(x, targets, weights, call.outputs[0].reshape(-1))
 
 
-@_weighted_gradient.cpu
+@_weighted_gradient.everywhere
 def _launch_weighted_gradient(call: Call) -> Launch:
     dy, *operands = call.inputs
     rows = map(_by_last_axis, (*operands, call.outputs[0]))
@@ -215,11 +215,11 @@ def _jensen_shannon_slope(dl, x, t):
     return 0.5 * dl * (_log_odds(x) - _log_odds(0.5 * (x + t)))
 
 
-@_divergence.cpu
+@_divergence.everywhere
 def _launch_divergence(call: Call) -> Launch:
     return launch_map(_jensen_shannon, call.inputs, call.outputs[0])
 
 
-@_divergence_gradient.cpu
+@_divergence_gradient.everywhere
 def _launch_divergence_gradient(call: Call) -> Launch:
     return launch_map(_jensen_shannon_slope, call.inputs, call.outputs[0])

@@ -100,7 +100,7 @@ def _sigmoid_args(call: Call) -> dict[str, Any]:
     return {"normalize": bool(call.args.normalize), "scale": call.args.scale}
 
 
-@_sigmoid.cpu
+@_sigmoid.everywhere
 def _launch_sigmoid(call: Call) -> Launch:
     x, targets = call.inputs
     return focal.launch_sigmoid_loss(x, targets, call.outputs[0], **_sigmoid_args(call))
@@ -212,7 +212,7 @@ _sigmoid_focal_gradient = operator(
 )
 
 
-@_sigmoid_focal.cpu
+@_sigmoid_focal.everywhere
 def _launch_sigmoid_focal(call: Call) -> Launch:
     logits, labels, positives = call.inputs
     x = _by_anchor(logits, call.args.num_classes)
@@ -221,7 +221,7 @@ def _launch_sigmoid_focal(call: Call) -> Launch:
     )
 
 
-@_sigmoid_focal_gradient.cpu
+@_sigmoid_focal_gradient.everywhere
 def _launch_sigmoid_focal_gradient(call: Call) -> Launch:
     logits, labels, positives, dy = call.inputs
     x, dx = (_by_anchor(a, call.args.num_classes) for a in (logits, call.outputs[0]))
@@ -275,7 +275,7 @@ _softmax_focal_gradient = operator(
 )
 
 
-@_softmax_focal.cpu
+@_softmax_focal.everywhere
 def _launch_softmax_focal(call: Call) -> Launch:
     scores, labels, positives = call.inputs
     loss, flat = call.outputs
@@ -284,7 +284,7 @@ def _launch_softmax_focal(call: Call) -> Launch:
     return focal.launch_softmax_focal(x, _labels(labels, x), positives, loss, p, **_weights(call))
 
 
-@_softmax_focal_gradient.cpu
+@_softmax_focal_gradient.everywhere
 def _launch_softmax_focal_gradient(call: Call) -> Launch:
     _, labels, positives, flat, dy = call.inputs
     dx = _by_anchor(call.outputs[0], call.args.num_classes)
@@ -358,14 +358,14 @@ _smooth_gradient = operator(
 )
 
 
-@_smooth.cpu
+@_smooth.everywhere
 def _launch_smooth(call: Call) -> Launch:
     args = call.args
     factor = args.scale / max(call.inputs[1].shape[0], 1)
     return smooth.launch_smooth_loss(call.inputs, args.beta, factor, call.outputs[0])
 
 
-@_smooth_gradient.cpu
+@_smooth_gradient.everywhere
 def _launch_smooth_gradient(call: Call) -> Launch:
     args = call.args
     *operands, dy = call.inputs
@@ -417,7 +417,7 @@ _chosen_gradient = operator(
 )
 
 
-@_chosen.cpu
+@_chosen.everywhere
 def _launch_chosen(call: Call) -> Launch:
     args = call.args
     x, target, places, boxes = call.inputs
@@ -425,7 +425,7 @@ def _launch_chosen(call: Call) -> Launch:
     return smooth.launch_chosen_loss(x, target, places, boxes, args.beta, args.scale, y)
 
 
-@_chosen_gradient.cpu
+@_chosen_gradient.everywhere
 def _launch_chosen_gradient(call: Call) -> list[Launch]:
     args = call.args
     x, target, places, *ones = call.inputs

@@ -75,12 +75,12 @@ def _declare(name: str, squared: bool, doc: str, example: str, gradient_doc: str
         f"{name}Gradient", "X, Y, dZ -> dX, dY", infer=_infer_distance_gradient, doc=gradient_doc
     )
 
-    @forward.cpu
+    @forward.everywhere
     def launch(call: Call) -> Launch:
         x, y = map(_rows, call.inputs)
         return launch_distance(x, y, call.outputs[0], squared=squared)
 
-    @backward.cpu
+    @backward.everywhere
     def launch_gradient(call: Call) -> Launch:
         x, y, dz = call.inputs
         dx, dy = map(_rows, call.outputs)
@@ -149,11 +149,11 @@ _averaged_gradient = operator(
 )
 
 
-@_averaged.cpu
+@_averaged.everywhere
 def _launch_mean(call: Call) -> Launch:
     return launch_mean(call.inputs[0], call.outputs[0])
 
 
-@_averaged_gradient.cpu
+@_averaged_gradient.everywhere
 def _launch_mean_gradient(call: Call) -> Launch:
     return launch_mean_gradient(call.inputs[1], call.outputs[0])

@@ -145,26 +145,26 @@ _entropy_gradient = operator(
 )
 
 
-@_label_entropy.cpu
+@_label_entropy.everywhere
 def _launch_label(call: Call) -> Launch:
     x, labels = call.inputs
     return launch_label_entropy(_rows(x), labels, call.outputs[0])
 
 
-@_label_entropy_gradient.cpu
+@_label_entropy_gradient.everywhere
 def _launch_label_gradient(call: Call) -> Launch:
     x, labels, dy = call.inputs
     return launch_label_entropy_gradient(_rows(x), labels, dy, _rows(call.outputs[0]))
 
 
-@_entropy.cpu
+@_entropy.everywhere
 def _launch_entropy(call: Call) -> Launch:
     x, labels = call.inputs
     rows = _rows(x)
     return launch_entropy(rows, labels.reshape(rows.shape), call.outputs[0])
 
 
-@_entropy_gradient.cpu
+@_entropy_gradient.everywhere
 def _launch_entropy_gradient(call: Call) -> Launch:
     x, labels, dy = call.inputs
     rows = _rows(x)
@@ -238,13 +238,13 @@ def _by_last_axis(x: Array) -> Array:
     return matrix(x, max(x.ndim - 1, 0))
 
 
-@_logistic.cpu
+@_logistic.everywhere
 def _launch_logistic(call: Call) -> Launch:
     x, targets = map(_by_last_axis, call.inputs)
     return launch_logistic_loss(x, targets, _kind(call.args), call.outputs[0])
 
 
-@_logistic_gradient.cpu
+@_logistic_gradient.everywhere
 def _launch_logistic_gradient(call: Call) -> Launch:
     dy, *operands = call.inputs
     x, targets, dx = map(_by_last_axis, (*operands, call.outputs[0]))

@@ -94,12 +94,12 @@ def _embedding_slope(s, y, dloss, margin):
     return dloss if s >= margin else 0
 
 
-@_embedding.cpu
+@_embedding.everywhere
 def _launch_embedding(call: Call) -> Launch:
     return launch_map(_embedding_loss, call.inputs, call.outputs[0], call.args.margin)
 
 
-@_embedding_gradient.cpu
+@_embedding_gradient.everywhere
 def _launch_embedding_gradient(call: Call) -> Launch:
     return launch_map(_embedding_slope, call.inputs, call.outputs[0], call.args.margin)
 
@@ -151,12 +151,12 @@ def _margin_slope_of_second(x1, x2, y, dloss, margin):
     return y * dloss if margin - y * (x1 - x2) >= 0 else 0
 
 
-@_margin.cpu
+@_margin.everywhere
 def _launch_margin(call: Call) -> Launch:
     return launch_map(_margin_loss, call.inputs, call.outputs[0], call.args.margin)
 
 
-@_margin_gradient.cpu
+@_margin_gradient.everywhere
 def _launch_margin_gradient(call: Call) -> list[Launch]:
     dx1, dx2 = call.outputs
     return [
@@ -245,13 +245,13 @@ def _lengths(call: Call, index: int, count: int) -> Array:
     return np.full(min(count, 1), count, np.int32)
 
 
-@_pairs.cpu
+@_pairs.everywhere
 def _launch_pairs(call: Call) -> Launch:
     x, labels = (a.reshape(-1) for a in call.inputs[:2])
     return launch_pair_losses(x, labels, _lengths(call, 2, x.size), call.outputs[0])
 
 
-@_pairs_gradient.cpu
+@_pairs_gradient.everywhere
 def _launch_pairs_gradient(call: Call) -> Launch:
     x, labels, dy = (a.reshape(-1) for a in call.inputs[:3])
     terms = call.scratch((x.size,), np.float64)
@@ -315,7 +315,7 @@ _rank_gradient = operator(
 )
 
 
-@_rank.cpu
+@_rank.everywhere
 def _launch_rank(call: Call) -> Launch:
     y, r, lengths = call.inputs
     args = call.args
@@ -332,7 +332,7 @@ def _launch_rank(call: Call) -> Launch:
     )
 
 
-@_rank_gradient.cpu
+@_rank_gradient.everywhere
 def _launch_rank_gradient(call: Call) -> Launch:
     _, lengths, cached, dloss = call.inputs
     return launch_scale_sessions(cached, lengths, dloss, call.outputs[0])

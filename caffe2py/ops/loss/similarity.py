@@ -99,13 +99,13 @@ _dot_gradient = operator(
 )
 
 
-@_dot.cpu
+@_dot.everywhere
 def _launch_dot(call: Call) -> Launch:
     x, y = map(_rows, call.inputs)
     return launch_dot_rows(x, y, call.outputs[0])
 
 
-@_dot_gradient.cpu
+@_dot_gradient.everywhere
 def _launch_dot_gradient(call: Call) -> list[Launch]:
     x, y, dz = call.inputs
     dx, dy = map(_rows, call.outputs)
@@ -173,14 +173,14 @@ _padded_backward = operator(
 )
 
 
-@_padded.cpu
+@_padded.everywhere
 def _launch_padded(call: Call) -> Launch:
     x, y = map(_rows, call.inputs)
     args = call.args
     return launch_dot_rows(x, y, call.outputs[0], pad=args.pad_value, replicate=args.replicate)
 
 
-@_padded_backward.cpu
+@_padded_backward.everywhere
 def _launch_padded_gradient(call: Call) -> list[Launch]:
     x, y, dz = call.inputs
     dx, dy = map(_rows, call.outputs)
@@ -218,13 +218,13 @@ _cosine_gradient = operator(
 )
 
 
-@_cosine.cpu
+@_cosine.everywhere
 def _launch_cosine(call: Call) -> Launch:
     x, y = map(_rows, call.inputs)
     return launch_cosine_rows(x, y, call.outputs[0])
 
 
-@_cosine_gradient.cpu
+@_cosine_gradient.everywhere
 def _launch_cosine_gradient(call: Call) -> Launch:
     x, y, dz = call.inputs
     dx, dy = map(_rows, call.outputs)

@@ -51,7 +51,7 @@ _softmax = operator(
 )
 
 
-@_softmax.cpu
+@_softmax.everywhere
 def _launch(call: Call) -> Launch:
     x = call.inputs[0]
     return launch_softmax(x, canonical_axis(call.args.axis, x.ndim), call.outputs[0])
@@ -66,7 +66,7 @@ _softmax_gradient = operator(
 )
 
 
-@_softmax_gradient.cpu
+@_softmax_gradient.everywhere
 def _launch_gradient(call: Call) -> Launch:
     y, dy = call.inputs
     return launch_softmax_gradient(y, dy, canonical_axis(call.args.axis, y.ndim), call.outputs[0])

@@ -144,7 +144,7 @@ _softmax_loss = operator(
 )
 
 
-@_softmax_loss.cpu
+@_softmax_loss.everywhere
 def _launch(call: Call) -> list[Launch]:
     x, labels = call.inputs[:2]
     weights = call.inputs[2] if len(call.inputs) > 2 else None
@@ -188,7 +188,7 @@ _softmax_loss_gradient = operator(
 )
 
 
-@_softmax_loss_gradient.cpu
+@_softmax_loss_gradient.everywhere
 def _launch_gradient(call: Call) -> list[Launch]:
     x, labels, *weights, p, dloss = call.inputs
     axis = canonical_axis(call.args.axis, x.ndim)
@@ -262,7 +262,7 @@ def _pixels(array: Array) -> Array:
     return array.reshape(*array.shape[:2], array.shape[2] * array.shape[3])
 
 
-@_spatial.cpu
+@_spatial.everywhere
 def _launch_spatial(call: Call) -> list[Launch]:
     x, labels = call.inputs[:2]
     weights = call.inputs[2] if len(call.inputs) > 2 else None
@@ -293,7 +293,7 @@ _spatial_gradient = operator(
 )
 
 
-@_spatial_gradient.cpu
+@_spatial_gradient.everywhere
 def _launch_spatial_gradient(call: Call) -> list[Launch]:
     _, labels, *weights, p, dloss = call.inputs
     given = weights[0] if weights else None

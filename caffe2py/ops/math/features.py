@@ -70,7 +70,7 @@ _box_cox = operator(
 )
 
 
-@_box_cox.cpu
+@_box_cox.everywhere
 def _launch_box_cox(call: Call) -> Launch:
     data, power, shift = call.inputs
     y = matrix(call.outputs[0], 1)
@@ -168,7 +168,7 @@ _piecewise = operator(
 )
 
 
-@_piecewise.cpu
+@_piecewise.everywhere
 def _launch_piecewise(call: Call) -> Launch:
     x, y = call.inputs[0], call.outputs[0]
     if _pieces_given(call.args):
@@ -214,7 +214,7 @@ _positions = operator(
 )
 
 
-@_positions.cpu
+@_positions.everywhere
 def _launch_positions(call: Call) -> Launch:
     args = call.args
     return launch_positions(call.inputs[0], args.alpha, args.amplitude, call.outputs[0])
@@ -258,7 +258,7 @@ _root_divide = operator(
 )
 
 
-@_root_divide.cpu
+@_root_divide.everywhere
 def _launch_root_divide(call: Call) -> Launch:
     x, scale = call.inputs
     return launch_root_divide(matrix(x, 1), scale.reshape(-1), matrix(call.outputs[0], 1))

@@ -292,7 +292,7 @@ def _reciprocal(x):
 _FASTER = {1.0: _copied, 2.0: square, -1.0: _reciprocal}
 
 
-@_pow.cpu
+@_pow.everywhere
 def _launch_pow(call: Call) -> Launch:
     x, y = call.inputs[0], call.outputs[0]
     if len(call.inputs) == 2:

@@ -190,7 +190,7 @@ def _limited(x, low, high):
     return high if y > high else y
 
 
-@_clipped.cpu
+@_clipped.everywhere
 def _launch_clipped(call: Call) -> list[Launch]:
     low, high = call.args.min, call.args.max
     x, y = call.inputs[0], call.outputs[0]

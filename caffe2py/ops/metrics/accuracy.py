@@ -85,6 +85,6 @@ _classes = operator(
 )
 
 
-@_classes.cpu
+@_classes.everywhere
 def _launch_classes(call: Call) -> Launch:
     return launch_class_accuracy(*call.inputs, *call.outputs)

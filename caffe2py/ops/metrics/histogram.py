@@ -72,7 +72,7 @@ _self_binning = operator(
 )
 
 
-@_self_binning.cpu
+@_self_binning.everywhere
 def _launch_self_binning(call: Call) -> list[Launch]:
     return launch_self_binning(
         call,
@@ -111,7 +111,7 @@ _histogram = operator(
 )
 
 
-@_histogram.cpu
+@_histogram.everywhere
 def _launch_histogram(call: Call) -> list[Launch]:
     single = np.array(call.args.bin_edges, np.float32)  # arguments are float32
     return launch_histogram(call.inputs, single.astype(call.inputs[0].dtype), call.outputs[0])

@@ -74,6 +74,6 @@ _perplexity = operator(
 )
 
 
-@_perplexity.cpu
+@_perplexity.everywhere
 def _launch_perplexity(call: Call) -> Launch:
     return launch_perplexity(call.inputs[0], call.outputs[0])

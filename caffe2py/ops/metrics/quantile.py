@@ -61,7 +61,7 @@ _quantile = operator(
 )
 
 
-@_quantile.cpu
+@_quantile.everywhere
 def _launch_quantile(call: Call) -> list[Launch]:
     total = sum(x.size for x in call.inputs)
     # the argument is float32, and so is the product: 0.2 of 5 is 1
@@ -107,7 +107,7 @@ _percentile = operator(
 )
 
 
-@_percentile.cpu
+@_percentile.everywhere
 def _launch_percentile(call: Call) -> Launch:
     x, pairs, lengths = call.inputs
     return launch_percentiles(x, pairs, lengths, call.outputs[0])
@@ -171,7 +171,7 @@ _bisect = operator(
 )
 
 
-@_bisect.cpu
+@_bisect.everywhere
 def _launch_bisect(call: Call) -> Launch:
     args = call.args
     offsets = np.concatenate([[0], np.cumsum(args.lengths or [])]).astype(np.int64)

@@ -143,13 +143,13 @@ def _launches(call: Call, loop: Kernel) -> Sequence[Launch]:
     return [check_rows(call, 2, 0), change]
 
 
-@sparse_adagrad.cpu
+@sparse_adagrad.everywhere
 def launch_sparse(call: Call) -> Sequence[Launch]:
     """Check the indices, then update their rows."""
     return _launches(call, update.sparse_adagrad)
 
 
-@row_wise_sparse_adagrad.cpu
+@row_wise_sparse_adagrad.everywhere
 def launch_row_wise(call: Call) -> Sequence[Launch]:
     """Check the indices, then update their rows."""
     return _launches(call, update.row_wise_adagrad)

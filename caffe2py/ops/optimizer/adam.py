@@ -161,13 +161,13 @@ def _launches(call: Call, loop: Kernel, *more: bool) -> Sequence[Launch]:
     return [check_rows(call, 3, 0), change]
 
 
-@sparse_adam.cpu
+@sparse_adam.everywhere
 def launch_sparse(call: Call) -> Sequence[Launch]:
     """Check the indices, then update their rows."""
     return _launches(call, update.sparse_adam, call.args.enableRAdam)
 
 
-@row_wise_sparse_adam.cpu
+@row_wise_sparse_adam.everywhere
 def launch_row_wise(call: Call) -> Sequence[Launch]:
     """Check the indices, then update their rows."""
     return _launches(call, update.row_wise_adam)

@@ -153,7 +153,7 @@ def launch_adadelta(call: Call) -> list[Launch]:
     return [*begin(call, (0, 0), (1, 1), (2, 2)), change]
 
 
-@sparse_adadelta.cpu
+@sparse_adadelta.everywhere
 def launch_sparse_adadelta(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
     outputs = (flat(y) for y in call.outputs)
@@ -247,7 +247,7 @@ def launch_ftrl(call: Call) -> list[Launch]:
     return [*begin(call, (0, 0), (1, 1)), change]
 
 
-@sparse_ftrl.cpu
+@sparse_ftrl.everywhere
 def launch_sparse_ftrl(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
     var, n_z = (flat(y) for y in call.outputs)

@@ -164,7 +164,7 @@ def _declare(form: Form) -> None:
         example=_example(form),
         arguments=_arguments(form),
     )
-    made.cpu(lambda call: _launch(call, form))
+    made.everywhere(lambda call: _launch(call, form))
 
 
 FORMS = [

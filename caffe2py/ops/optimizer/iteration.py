@@ -36,7 +36,7 @@ create_mutex = operator(
 )
 
 
-@create_mutex.cpu_dynamic()
+@create_mutex.everywhere_dynamic()
 def make_mutex(call: Call) -> None:
     """A new lock in every run."""
     call.put(0, Mutex())

@@ -271,7 +271,7 @@ learning_rate = operator(
 )
 
 
-@learning_rate.cpu
+@learning_rate.everywhere
 def launch_rate(call: Call) -> Launch:
     """The policies as tables; the kernel reads the number of iterations."""
     integers, reals = _tables(call.args)

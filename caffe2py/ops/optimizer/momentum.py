@@ -123,7 +123,7 @@ sparse_momentum_sgd = operator(
 )
 
 
-@sparse_momentum_sgd.cpu
+@sparse_momentum_sgd.everywhere
 def launch_sparse(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
     step, moment, param = (flat(y) for y in call.outputs)

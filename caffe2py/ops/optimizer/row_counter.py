@@ -51,7 +51,7 @@ counter = operator(
 )
 
 
-@counter.cpu
+@counter.everywhere
 def launch_counter(call: Call) -> list[Launch]:
     """Check the indices, then count."""
     halflife = call.args.counter_halflife

@@ -56,7 +56,7 @@ lars = operator(
 )
 
 
-@lars.cpu
+@lars.everywhere
 def launch_lars(call: Call) -> Launch:
     """Two sums, then one number."""
     rate = call.outputs[0]
@@ -94,7 +94,7 @@ clip_tensor_by_scaling = operator(
 )
 
 
-@clip_tensor_by_scaling.cpu
+@clip_tensor_by_scaling.everywhere
 def launch_clip(call: Call) -> Launch:
     """One factor for all elements."""
     x, norm = (flat(a) for a in call.inputs[:2])
@@ -136,7 +136,7 @@ weight_scale = operator(
 )
 
 
-@weight_scale.cpu
+@weight_scale.everywhere
 def launch_weight_scale(call: Call) -> Launch:
     """The counter is read when the net runs."""
     w, done = call.inputs

@@ -90,7 +90,7 @@ sparse_storm = operator(
 )
 
 
-@storm.cpu
+@storm.everywhere
 def launch_storm(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     outputs = [flat(y) for y in call.outputs]
@@ -99,7 +99,7 @@ def launch_storm(call: Call) -> list[Launch]:
     return [*begin(call, (0, 0), (1, 1), (2, 2)), change]
 
 
-@sparse_storm.cpu
+@sparse_storm.everywhere
 def launch_sparse_storm(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
     outputs = [flat(y) for y in call.outputs]
@@ -163,7 +163,7 @@ sparse_wngrad = operator(
 )
 
 
-@wngrad.cpu
+@wngrad.everywhere
 def launch_wngrad(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     param, seq_b = (flat(y) for y in call.outputs[:2])
@@ -174,7 +174,7 @@ def launch_wngrad(call: Call) -> list[Launch]:
     return [*begin(call, (0, 0), (1, 1)), change]
 
 
-@sparse_wngrad.cpu
+@sparse_wngrad.everywhere
 def launch_sparse_wngrad(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
     outputs = [flat(y) for y in call.outputs]
@@ -225,7 +225,7 @@ gftrl = operator(
 )
 
 
-@gftrl.cpu
+@gftrl.everywhere
 def launch_gftrl(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     var, n_z = (flat(y) for y in call.outputs)
@@ -267,7 +267,7 @@ adaption = operator(
 )
 
 
-@adaption.cpu
+@adaption.everywhere
 def launch_adaption(call: Call) -> Launch:
     """One number from three inputs."""
     inputs = [flat(x) for x in call.inputs]

@@ -70,7 +70,7 @@ def _explain(status: int) -> Error:
     return ValueRangeError("input 9 'iter' must be at least 1")
 
 
-@yellow_fin_op.cpu
+@yellow_fin_op.everywhere
 def launch(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     outputs = [flat(y) for y in call.outputs]

@@ -72,7 +72,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_queue(call: Call) -> None:
     """A new queue in every run."""
     args = call.args
@@ -104,7 +104,7 @@ close = operator(
 )
 
 
-@close.cpu_dynamic()
+@close.everywhere_dynamic()
 def close_queue(call: Call) -> None:
     """Close it."""
     held(call, 0, BlobsQueue, _MAKER).close()

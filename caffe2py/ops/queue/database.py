@@ -147,7 +147,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_reader(call: Call) -> None:
     """Make it."""
     queue, args = queue_of(call), call.args

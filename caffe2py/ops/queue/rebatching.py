@@ -87,7 +87,7 @@ create = operator(
 )
 
 
-@create.cpu_dynamic()
+@create.everywhere_dynamic()
 def make_queue(call: Call) -> None:
     """A new queue in every run."""
     for name in ("capacity", "num_blobs"):
@@ -211,7 +211,7 @@ close = operator(
 )
 
 
-@close.cpu_dynamic()
+@close.everywhere_dynamic()
 def close_queue(call: Call) -> None:
     """Close it."""
     held(call, 0, RebatchingQueue, _MAKER).close()

@@ -125,7 +125,7 @@ def _reduction(
         """,
     )
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> list[Launch]:
         x = call.inputs[0]
         return reduce(call, x, reduced_axes(call.args.axes, x.ndim), call.outputs[0])
@@ -255,7 +255,7 @@ def _arg(name: str, word: str, largest: bool, result: str) -> None:
         """,
     )
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> Launch:
         x = call.inputs[0]
         axis = canonical_axis(call.args.axis, x.ndim)

@@ -71,7 +71,7 @@ _sum_elements = operator(
 )
 
 
-@_sum_elements.cpu
+@_sum_elements.everywhere
 def _launch_sum_elements(call: Call) -> list[Launch]:
     x = call.inputs[0]
     return _averaged(call, launch_sum(call, x.reshape(-1), (0,), call.outputs[0]))
@@ -110,7 +110,7 @@ _sum_elements_int = operator(
 )
 
 
-@_sum_elements_int.cpu
+@_sum_elements_int.everywhere
 def _launch_sum_elements_int(call: Call) -> list[Launch]:
     return launch_sum(call, call.inputs[0].reshape(-1), (0,), call.outputs[0])
 
@@ -128,7 +128,7 @@ _sum_squares = operator(
 )
 
 
-@_sum_squares.cpu
+@_sum_squares.everywhere
 def _launch_sum_squares(call: Call) -> list[Launch]:
     x = call.inputs[0]
     return _averaged(call, [launch_dot(x, x, call.outputs[0])])
@@ -170,7 +170,7 @@ _norm = operator(
 )
 
 
-@_norm.cpu
+@_norm.everywhere
 def _launch_norm(call: Call) -> list[Launch]:
     x, z = call.inputs[0], call.outputs[0]
     whole = launch_dot(x, x, z) if call.args.p == 2 else launch_sum_magnitudes(x, z)
@@ -199,7 +199,7 @@ def _with_sign(x, dout):
     return dout if x > 0 else -dout
 
 
-@_norm_gradient.cpu
+@_norm_gradient.everywhere
 def _launch_norm_gradient(call: Call) -> list[Launch]:
     x, dout = call.inputs
     factor = 1.0 / x.size if call.args.average else 1.0

@@ -203,7 +203,7 @@ def _declare(end: str, kind: str, result: str) -> None:
         Y = {result}
         """,
     )
-    made.cpu(lambda call: _launches(call, front, mean))
+    made.everywhere(lambda call: _launches(call, front, mean))
     backward = operator(
         f"{name}Gradient",
         "dY, X, lengths? -> dX",

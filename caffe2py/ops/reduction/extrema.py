@@ -134,7 +134,7 @@ def _declare_end(end: str, result: str) -> None:
         """,
     )
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> Launch:
         x = call.inputs[0]
         lengths = call.inputs[1] if len(call.inputs) > 1 else None
@@ -151,7 +151,7 @@ def _declare_end(end: str, result: str) -> None:
         """,
     )
 
-    @backward.cpu
+    @backward.everywhere
     def launch_gradient(call: Call) -> Launch:
         dy, x, y = (a.reshape(-1) for a in call.inputs[:3])
         lengths = call.inputs[3] if len(call.inputs) > 3 else None
@@ -200,7 +200,7 @@ def _declare_matrix(name: str, axis: int, signature: str, **counts: set[int]) ->
         """,
     )
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> list[Launch]:
         return launch_max(call, call.inputs[0], [axis], call.outputs[0])
 

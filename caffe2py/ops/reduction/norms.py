@@ -76,7 +76,7 @@ def _declare_norm(name: str, onnx: str | None, doc: str, doc_gradient: str, resu
         """,
     )
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> list[Launch]:
         x, y = call.inputs[0], call.outputs[0]
         parts = call.scratch(x.shape, x.dtype)
@@ -178,7 +178,7 @@ _weighted = operator(
 )
 
 
-@_weighted.cpu
+@_weighted.everywhere
 def _launch_weighted(call: Call) -> Launch:
     data, scalars = call.inputs
     rows = data.reshape(data.shape[0], math.prod(data.shape[1:]))
@@ -208,7 +208,7 @@ _weighted_gradient = operator(
 )
 
 
-@_weighted_gradient.cpu
+@_weighted_gradient.everywhere
 def _launch_weighted_gradient(call: Call) -> Launch:
     scalars, dy, _ = call.inputs
     dx = call.outputs[0].reshape(scalars.size, dy.size)
@@ -239,7 +239,7 @@ _tail = operator(
 )
 
 
-@_tail.cpu
+@_tail.everywhere
 def _launch_tail(call: Call) -> list[Launch]:
     x = call.inputs[0]
     return launch_sum(call, x, list(range(1, x.ndim)), call.outputs[0])

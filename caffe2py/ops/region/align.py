@@ -38,7 +38,7 @@ _align = operator(
 )
 
 
-@_align.cpu
+@_align.everywhere
 def _launch_align(call: Call) -> list[Launch]:
     launches: list[Launch] = []
     x, y = as_last(call, call.inputs[0], launches), as_last(call, call.outputs[0], None)
@@ -56,7 +56,7 @@ _align_gradient = operator(
 )
 
 
-@_align_gradient.cpu
+@_align_gradient.everywhere
 def _launch_align_gradient(call: Call) -> list[Launch]:
     launches: list[Launch] = []
     dy, dx = as_last(call, call.inputs[2], launches), as_last(call, call.outputs[0], None)

@@ -102,7 +102,7 @@ cover = operator(
 )
 
 
-@cover.cpu
+@cover.everywhere
 def _launch(call: Call) -> Launch:
     batch, _, height, width = call.inputs[0].shape
     boxes = _regions(height, width, call.args)

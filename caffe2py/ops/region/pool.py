@@ -132,14 +132,14 @@ for _name, _signature, _more in (
         doc=_DOC,
         example=_EXAMPLE,
         arguments={**POOL_ARGS, **(ORDER if _more else {}), **_more},
-    ).cpu(_launch_largest)
+    ).everywhere(_launch_largest)
     operator(
         f"{_name}Gradient",
         "X, RoIs, argmaxes, dY -> dX",
         infer=lambda query: _infer_gradient(query, _pooled(query)),
         doc=_GRADIENT_DOC,
         arguments={**POOL_ARGS, **(ORDER if _more else {})},
-    ).cpu(_launch_largest_gradient)
+    ).everywhere(_launch_largest_gradient)
 
 
 # ---------------------------------------------------------------- PSRoIPool
@@ -193,7 +193,7 @@ sensitive = operator(
 )
 
 
-@sensitive.cpu
+@sensitive.everywhere
 def _launch_sensitive(call: Call) -> Launch:
     x, boxes = call.inputs
     y, channels = call.outputs
@@ -209,7 +209,7 @@ sensitive_gradient = operator(
 )
 
 
-@sensitive_gradient.cpu
+@sensitive_gradient.everywhere
 def _launch_sensitive_gradient(call: Call) -> Launch:
     boxes, dy = call.inputs[1], call.inputs[3]
     scale = call.args.spatial_scale

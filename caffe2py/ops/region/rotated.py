@@ -34,7 +34,7 @@ rotated = operator(
 )
 
 
-@rotated.cpu
+@rotated.everywhere
 def _launch(call: Call) -> list[Launch]:
     launches: list[Launch] = []
     x, y = as_last(call, call.inputs[0], launches), as_last(call, call.outputs[0], None)
@@ -52,7 +52,7 @@ rotated_gradient = operator(
 )
 
 
-@rotated_gradient.cpu
+@rotated_gradient.everywhere
 def _launch_gradient(call: Call) -> list[Launch]:
     launches: list[Launch] = []
     dy, dx = as_last(call, call.inputs[2], launches), as_last(call, call.outputs[0], None)

@@ -52,7 +52,7 @@ encode = operator(
 )
 
 
-@encode.cpu
+@encode.everywhere
 def _launch_encode(call: Call) -> Launch:
     args = call.args
     state = call.random_state()

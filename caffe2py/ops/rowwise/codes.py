@@ -73,7 +73,7 @@ decode = operator(
 )
 
 
-@decode.cpu
+@decode.everywhere
 def _launch_decode(call: Call) -> list[Launch]:
     codebook, *codes = call.inputs
     table = codebook.reshape(1, codebook.size, 1)
@@ -114,7 +114,7 @@ decode_gradient = operator(
 )
 
 
-@decode_gradient.cpu
+@decode_gradient.everywhere
 def _launch_gradient(call: Call) -> list[Launch]:
     _, *rest = call.inputs
     made = call.outputs[0]
@@ -157,7 +157,7 @@ dequantize = operator(
 )
 
 
-@dequantize.cpu
+@dequantize.everywhere
 def _launch_bytes(call: Call) -> Launch:
     args = call.args
     return launch_scale_bytes(call.inputs[0], args.min, args.max, call.outputs[0])

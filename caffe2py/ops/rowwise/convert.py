@@ -95,7 +95,7 @@ def _declare_encode(name: str, source: DType, form: Format, fake: bool = False) 
             x = single
         return [*launches, launch_encode(as_rows(x), form, fake, search, as_rows(y))]
 
-    made.cpu(launch)
+    made.everywhere(launch)
     if form.bits < 8:
         searching = functools.partial(launch, search=True)
         made.register(searching, "cpu", "GREEDY", dynamic=lambda op: False)
@@ -141,7 +141,7 @@ def _declare_decode(name: str, target: DType, form: Format, output: str) -> None
         """,
     )
 
-    @made.cpu
+    @made.everywhere
     def launch(call: Call) -> list[Launch]:
         x, y = as_rows(call.inputs[0]), call.outputs[0]
         if target == FLOAT:
@@ -200,7 +200,7 @@ encode_apart = operator(
 )
 
 
-@encode_apart.cpu
+@encode_apart.everywhere
 def _launch_encode_apart(call: Call) -> Launch:
     y, heads = call.outputs
     return launch_encode_apart(_blocks(call.inputs[0]), _blocks(y), heads)
@@ -236,7 +236,7 @@ decode_apart = operator(
 )
 
 
-@decode_apart.cpu
+@decode_apart.everywhere
 def _launch_decode_apart(call: Call) -> Launch:
     x, heads = call.inputs
     return launch_decode_apart(_blocks(x), heads, _blocks(call.outputs[0]))

@@ -194,7 +194,7 @@ gather = operator(
 )
 
 
-@gather.cpu
+@gather.everywhere
 def _launch_gather(call: Call) -> Launch:
     data, indices = call.inputs
     explain = explain_place(indices, len(data))

@@ -135,7 +135,7 @@ _to_offsets = operator(
 )
 
 
-@_to_offsets.cpu
+@_to_offsets.everywhere
 def _launch_offsets(call: Call) -> Launch:
     return launch_offsets(call.inputs[0], call.outputs[0])
 
@@ -160,7 +160,7 @@ _to_ranges = operator(
 )
 
 
-@_to_ranges.cpu
+@_to_ranges.everywhere
 def _launch_ranges(call: Call) -> Launch:
     return launch_ranges(call.inputs[0], call.outputs[0])
 
@@ -187,7 +187,7 @@ _to_shape = operator(
 )
 
 
-@_to_shape.cpu
+@_to_shape.everywhere
 def _launch_shape(call: Call) -> Launch:
     return launch_common_shape(call.inputs[0], call.outputs[0])
 
@@ -240,7 +240,7 @@ _to_lengths = operator(
     lengths = [2, 0, 3]
     """,
 )
-_to_lengths.cpu_dynamic(when=_one_input, reads=lambda op: [0] if _one_input(op) else [])(
+_to_lengths.everywhere_dynamic(when=_one_input, reads=lambda op: [0] if _one_input(op) else [])(
     _launch_from_ids
 )
 
@@ -258,7 +258,7 @@ _ids_to_ranges = operator(
     lengths = [[0, 2], [2, 0], [2, 3]]
     """,
 )
-_ids_to_ranges.cpu_dynamic(when=_one_input, reads=lambda op: [0] if _one_input(op) else [])(
+_ids_to_ranges.everywhere_dynamic(when=_one_input, reads=lambda op: [0] if _one_input(op) else [])(
     _launch_from_ids
 )
 
@@ -343,7 +343,7 @@ _masked = operator(
 )
 
 
-@_masked.cpu
+@_masked.everywhere
 def _launch_masked(call: Call) -> Launch:
     lengths, mask = call.inputs
     return launch_masked_lengths(lengths, mask, call.outputs[0])

@@ -268,7 +268,7 @@ _gather = operator(
 )
 
 
-@_gather.cpu
+@_gather.everywhere
 def _launch_gather(call: Call) -> Launch:
     data, lengths = call.inputs
     before, after = call.outputs[0], call.outputs[-1]

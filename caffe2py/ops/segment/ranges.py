@@ -100,7 +100,7 @@ def _declare(
         arguments=ARGS,
     )
 
-    @made.cpu_dynamic(reads=lambda op: [1])
+    @made.everywhere_dynamic(reads=lambda op: [1])
     def launch(call: Call) -> list[Launch]:
         data, ids = call.inputs
         y = call.outputs[0]
@@ -114,7 +114,7 @@ def _declare(
         arguments=ARGS,
     )
 
-    @gradient.cpu
+    @gradient.everywhere
     def launch_gradient(call: Call) -> list[Launch]:
         data, y, dy, ids = call.inputs
         dy = dy.reshape(y.shape)

@@ -163,9 +163,9 @@ def _declare(form: Form, reducer: str) -> None:
         """,
     )
     at = form.slots.index(form.kind.slot)
-    made.cpu_dynamic(when=lambda op: form.by_sum, reads=lambda op: [at] if form.by_sum else [])(
-        lambda call: _launch(call, form)
-    )
+    made.everywhere_dynamic(
+        when=lambda op: form.by_sum, reads=lambda op: [at] if form.by_sum else []
+    )(lambda call: _launch(call, form))
 
 
 def _forms(reducer: str) -> list[Form]:

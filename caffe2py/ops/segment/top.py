@@ -51,7 +51,7 @@ _top = operator(
 )
 
 
-@_top.cpu
+@_top.everywhere
 def _launch(call: Call) -> list[Launch]:
     data, lengths = call.inputs
     way = walk_lengths(call, lengths, data.size, "elements")
@@ -80,7 +80,7 @@ _gradient = operator(
 )
 
 
-@_gradient.cpu_dynamic(reads=lambda op: [0])
+@_gradient.everywhere_dynamic(reads=lambda op: [0])
 def _launch_gradient(call: Call) -> list[Launch]:
     lengths, indices, dy = call.inputs
     dx = call.outputs[0]

@@ -92,7 +92,7 @@ _sum = operator(
 )
 
 
-@_sum.cpu
+@_sum.everywhere
 def _launch_sum(call: Call) -> list[Launch]:
     rows, columns, ranks = _factors(call.args)
     *cores, index, lengths = call.inputs
@@ -162,7 +162,7 @@ def _thin(core: Array, k: int) -> Array:
     return core.reshape(rows, *shape)
 
 
-@_sum_gradient.cpu
+@_sum_gradient.everywhere
 def _launch_sum_gradient(call: Call) -> list[Launch]:
     first, second, third, lengths, once, twice, digits, dy = call.inputs
     cores = tuple(_thin(core, k) for k, core in enumerate((first, second, third)))
