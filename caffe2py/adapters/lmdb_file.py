@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from weakref import WeakValueDictionary
 
 from caffe2py.adapters.db import Mode, register
-from caffe2py.errors import FileError, UnsupportedError
+from caffe2py.errors import FileError, ModelFormatError, UnsupportedError
 
 #: How large a file may become; it takes no more than is in it.
 _MAP_SIZE = 1 << 40
+
+#: The mark of the two pages at the beginning, how much of them is read, and the least size of one.
+_MAGIC, _META_SIZE, _SMALLEST_PAGE = bytes.fromhex("dec0efbe"), 152, 512
 
 #: What is open for reading: one process may open a database only once.
 _read: WeakValueDictionary[str, Any] = WeakValueDictionary()
@@ -36,7 +40,8 @@ class LMDBCursor:
 
     def next(self) -> None:
         """Go to the next record."""
-        self._valid = self._cursor.next()
+        with _failing(self._path):
+            self._valid = self._cursor.next()
 
     def key(self) -> bytes:
         """The key at this place."""
@@ -57,12 +62,14 @@ class LMDBCursor:
 
     def seek(self, key: bytes) -> None:
         """Go to this key or the first one behind it."""
-        self._valid = self._cursor.set_range(key)
+        with _failing(self._path):
+            self._valid = self._cursor.set_range(key)
 
     def _here(self) -> tuple[bytes, bytes]:
         if not self._valid:
             raise FileError("there are no more records", where=self._path)
-        found: tuple[bytes, bytes] = self._cursor.item()
+        with _failing(self._path):
+            found: tuple[bytes, bytes] = self._cursor.item()
         return found
 
 
@@ -99,6 +106,8 @@ class LMDB:
         place = Path(path)
         if mode is Mode.read and not place.exists():
             raise FileError("no such file", where=path, hint="check the path")
+        if mode is Mode.read:
+            _require_whole(place if place.is_file() else place / "data.mdb", path)
         if mode is Mode.new:
             _remove_old(place)
         self._mode = mode
@@ -157,6 +166,45 @@ def _remove_old(place: Path) -> None:
     """Make room for a new database."""
     for name in ("data.mdb", "lock.mdb"):
         (place / name).unlink(missing_ok=True)
+
+
+def _require_whole(data: Path, path: str) -> None:
+    """Raise ModelFormatError for a file that is shorter than it says, or no lmdb.
+
+    The library reads it as memory: to look behind its end would end the process.
+    """
+    try:
+        with data.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            first = _Meta.read(file.read(_META_SIZE))
+            page = first.page_size if first is not None else 0
+            if first is None or page < _SMALLEST_PAGE or page & (page - 1):
+                raise ModelFormatError("is no lmdb", where=path)
+            file.seek(page)
+            second = _Meta.read(file.read(_META_SIZE))
+    except OSError as error:
+        raise FileError(f"cannot be read: {error.strerror}", where=path) from None
+    newest = max((m for m in (first, second) if m is not None), key=lambda m: m.transaction)
+    if second is None or size < (newest.last_page + 1) * page:
+        raise ModelFormatError(
+            f"damaged lmdb: expected {(newest.last_page + 1) * page} bytes, found {size}",
+            where=path,
+        )
+
+
+class _Meta(NamedTuple):
+    """What a page at the beginning of a file says: sizes, and which of two pages is newer."""
+
+    page_size: int
+    last_page: int
+    transaction: int
+
+    @classmethod
+    def read(cls, data: bytes) -> _Meta | None:
+        """From the first bytes of the page; None if they are something else."""
+        if len(data) < _META_SIZE or data[16:20] != _MAGIC:
+            return None
+        return cls(*struct.unpack_from("<I", data, 40), *struct.unpack_from("<QQ", data, 136))
 
 
 @contextlib.contextmanager
