@@ -11,10 +11,10 @@ import numpy as np
 
 from caffe2py.cli import common
 from caffe2py.cli.common import log, plain
-from caffe2py.errors import Error, FileError, UsageError
+from caffe2py.errors import Error, FileError, ModelFormatError, UsageError
 from caffe2py.predictor.load import SUFFIXES
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
-from caffe2py.proto.files import read_net_or_plan, replace_file, write_message
+from caffe2py.proto.files import MAX_BYTES, read_net_or_plan, replace_file, write_message
 
 _ONNX = ".onnx"
 _CAFFEMODEL = ".caffemodel"
@@ -39,7 +39,7 @@ def convert(
     opset: int,
     verify: bool,
 ) -> None:
-    r"""Write a net or model in another form.
+    """Write a net or model in another form.
 
     \b
     convert net.pb net.pbtxt            a net or plan, as text or binary
@@ -50,7 +50,7 @@ def convert(
                                         a model of Caffe 1 as init_net.pb and predict_net.pb
 
     TO appears in full or not at all.
-    """
+    """  # noqa: D301  (click wants the character)
     if len(paths) == 3:
         _caffe1(*paths)
         return
@@ -117,7 +117,8 @@ def _from_onnx(source: str, folder: str, texts: Sequence[str], verify: bool) -> 
             raise error.with_where(source) from None
     if verify:
         arrays = {n: v for n, v in given.items() if isinstance(v, np.ndarray)}
-        _verify(source, made.predict, made.weights, made.inputs, arrays)
+        outputs = {name: name for name in made.outputs}
+        _verify(source, made.predict, made.weights, made.inputs, arrays, outputs)
     _write_pair(folder, made.init, made.predict)
 
 
@@ -130,7 +131,7 @@ def _to_onnx(
     from caffe2py.predictor.inputs import parse_inputs, types_of
     from caffe2py.predictor.load import load_model
 
-    model = load_model(source, init, apart=True)
+    model = load_model(source, init, apart=True, trust=common.given_trust())
     if not isinstance(model.predict, NetDef):
         raise UsageError(f"'{source}' is a plan, and ONNX has none")
     given = parse_inputs(texts, model)
@@ -140,18 +141,26 @@ def _to_onnx(
             f"the shape of input '{missing[0]}' is needed",
             hint=f"--input {missing[0]}=1x3x224x224",
         )
-    weights = {
-        name: value
-        for name, value in model_weights(model).items()
-        if name not in given and isinstance(value, np.ndarray)
-    }
+    found = model_weights(model) if set(model.reads) - set(given) else {}
+    weights = {n: v for n, v in found.items() if n not in given and isinstance(v, np.ndarray)}
     types = types_of(given)
     made = export_model(model.predict, weights, types, opset=opset, outputs=model.outputs)
+    data = _serialized(made, target)
     if verify:
         arrays = {n: v for n, v in given.items() if isinstance(v, np.ndarray)}
-        _verify(made.SerializeToString(), model.predict, weights, types, arrays)
-    replace_file(target, made.SerializeToString())
+        names = [value.name for value in made.graph.output]
+        outputs = dict(zip(names, model.outputs, strict=True))
+        _verify(data, model.predict, weights, types, arrays, outputs)
+    replace_file(target, data)
     click.echo(f"{plain(target)}: {len(made.graph.node)} nodes, opset {opset}")
+
+
+def _serialized(model: Any, target: str) -> bytes:
+    """The bytes of a model; ModelFormatError where a message cannot hold them."""
+    if model.ByteSize() > MAX_BYTES:
+        raise ModelFormatError("more than the 2 GB that a protobuf message may have", where=target)
+    data: bytes = model.SerializeToString()
+    return data
 
 
 def _given(texts: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
@@ -169,11 +178,16 @@ def _verify(
     weights: Mapping[str, Any],
     types: Mapping[str, Any],
     arrays: Mapping[str, Any],
+    outputs: Mapping[str, str],
 ) -> None:
-    """Raise Error where the net and the model differ; say so where they cannot be compared."""
+    """Raise Error where the net and the model differ; say so where they cannot be compared.
+
+    `outputs` are the model's names, with those of the net's blobs.
+    """
     from caffe2py.executor.workspace import Workspace
     from caffe2py.interop.onnx.package import has_onnxruntime
     from caffe2py.interop.onnx.verify import differences, random_inputs, run_onnxruntime
+    from caffe2py.registry.trust import SAFE
 
     if not has_onnxruntime():
         log.info("onnxruntime is not installed: the result is not verified")
@@ -182,16 +196,16 @@ def _verify(
         fed = {**random_inputs({n: t for n, t in types.items() if n not in arrays})}
         fed |= {name: arrays[name] for name in types if name in arrays}
         extra = {n: a for n, a in arrays.items() if n not in types}
-        outputs = [str(name) for name in predict.external_output]
-        theirs = run_onnxruntime(onnx_model, {**fed, **extra}, outputs)
-        workspace = Workspace()
+        theirs = run_onnxruntime(onnx_model, {**fed, **extra}, list(outputs))
+        workspace = Workspace(trust=SAFE)
         for name, value in {**weights, **fed}.items():
             workspace.feed(name, value)
         workspace.run_net_once(predict)
     except Error as error:
         log.warning("not verified: %s", plain(str(error)))
         return
-    found = differences({name: workspace.fetch_array(name) for name in outputs}, theirs)
+    ours = {name: workspace.fetch_array(blob) for name, blob in outputs.items()}
+    found = differences(ours, theirs)
     worst = max(found, key=lambda name: found[name])
     if found[worst] > _MOST_DIFFERENCE:
         raise Error(f"output '{worst}' differs by {found[worst]:.3g} from onnxruntime's",

@@ -33,7 +33,7 @@ _PACKAGES = ("caffe2", "caffe2.proto", "caffe2.python", *_BELOW)
 
 _PYTHON = """
     attention brew checkpoint cnn context control control_ops_grad control_ops_util core dyndep
-    experiment_util gradient_checker gru_cell lazy_dyndep memonger model_helper net_builder
+    experiment_util gradient_checker gru_cell lazy_dyndep memonger model_helper muji net_builder
     net_drawer net_printer optimizer optimizer_context predictor_constants recurrent regularizer
     regularizer_context rnn_cell schema scope session task timeout_guard utils visualize workspace
 """

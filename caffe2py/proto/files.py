@@ -31,6 +31,7 @@ from caffe2py.proto.text import from_text, to_text
 __all__ = [
     "MAX_BYTES",
     "MAX_NAME",
+    "MAX_OPERATORS",
     "Source",
     "file_content",
     "read_net",
@@ -50,6 +51,8 @@ _SOURCES = (str, os.PathLike, bytes, bytearray, memoryview, NetDef, PlanDef)
 MAX_BYTES = 2**31 - 1
 #: Characters in the name of a blob, an operator or an argument.
 MAX_NAME = 4096
+#: Operators of a net, those of nets inside of operators included.
+MAX_OPERATORS = 100_000
 
 _TEXT_SUFFIXES = {".pbtxt", ".prototxt"}
 
@@ -118,7 +121,8 @@ def write_message(path: str | os.PathLike[str], message: Message) -> None:
 
     The file appears in full or not at all; one that was there before stays until then. Raises
     ModelFormatError for a message that could not be read again (nested too deeply, larger than
-    MAX_BYTES, a required field missing), and FileError where the file cannot be written.
+    MAX_BYTES, too many operators, a name too long, a required field missing), and FileError where
+    the file cannot be written.
     """
     target = Path(path)
     try:
@@ -292,11 +296,15 @@ def _check(message: NetDef | PlanDef) -> None:
         missing = ", ".join(whole.FindInitializationErrors()[:3])
         raise ModelFormatError(f"a required field is missing: {missing}")
     for outer in message.network if isinstance(message, PlanDef) else [message]:
+        operators = len(outer.op)
         _check_net(outer)
         for net, depth in nested_nets(outer):
             if depth > MAX_NET_DEPTH:
                 raise ModelFormatError(f"nets are nested more than {MAX_NET_DEPTH} deep")
+            operators += len(net.op)
             _check_net(net)
+        if operators > MAX_OPERATORS:
+            raise ModelFormatError(f"{operators} operators, and {MAX_OPERATORS} is the limit")
 
 
 def _check_net(net: NetDef) -> None:
@@ -331,9 +339,11 @@ def _warn_of_unknown_fields(message: NetDef | PlanDef, label: str) -> None:
 
 
 def _encoded(message: Message, *, as_text: bool) -> bytes:
+    check_depth(message)
+    if isinstance(message, NetDef | PlanDef):
+        _check(message)
     if as_text:
         return to_text(message).encode()
-    check_depth(message)
     try:
         data: bytes = message.SerializeToString()
     except EncodeError as error:

@@ -73,7 +73,8 @@ def test_descriptor_equals_the_table(file):
 
 
 def test_the_table_is_complete():
-    assert {Path(file).stem for file in WIRE} == {p.stem for p in (ROOT / "proto").glob("*.proto")}
+    ours = {p.stem for p in (ROOT / "proto").glob("*.proto")} - {"caffe"}  # Caffe 1's, a part of it
+    assert {Path(file).stem for file in WIRE} == ours
     assert sum(len(message) for file in WIRE.values() for message in file.values()) > 200
 
 
