@@ -11,6 +11,7 @@ The number is the exit status that the command line gives::
     ├── NetError                    3  the operators do not make a net together
     ├── UnknownOperatorError        4  no operator has this name
     ├── UnsupportedError            4  known, but not in this installation or on this device
+    │   └── TrustError              4    a net from disk wants what it is not trusted with
     ├── NoGradientError             4  a gradient is needed where there is none
     ├── DeviceError                 4  there is no such device, or it failed
     ├── MissingBlobError            1  a blob does not exist
@@ -47,6 +48,7 @@ __all__ = [
     "RegistrationError",
     "SchemaError",
     "ShapeError",
+    "TrustError",
     "UnknownOperatorError",
     "UnsupportedError",
     "UsageError",
@@ -123,6 +125,10 @@ class UnsupportedError(Error):
     """Known, but not available here: no kernel on the device, or an extra is not installed."""
 
     exit_code = 4
+
+
+class TrustError(UnsupportedError):
+    """A net that comes from disk wants what it is not trusted with: files, Python functions."""
 
 
 class NoGradientError(Error):

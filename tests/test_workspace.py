@@ -16,7 +16,6 @@ from caffe2py.errors import (
     ModelFormatError,
     NetError,
     ShapeError,
-    UnsupportedError,
     UsageError,
 )
 from caffe2py.executor import session

@@ -25,6 +25,8 @@ HEAD = "kernel\tparameters\tform\tregisters\tspilled\tstack"
 os.environ["CAFFE2PY_CUDA"] = "compile"
 sys.path.insert(0, str(ROOT))
 
+import numpy as np  # noqa: E402
+
 from caffe2py.errors import Error  # noqa: E402
 from caffe2py.kernels.cuda import functions  # noqa: E402
 from caffe2py.kernels.cuda.code import Code  # noqa: E402
@@ -45,6 +47,8 @@ def codes_of(names: list[str]) -> tuple[dict[Code, str], dict[str, str]]:
             continue
         before, failure = len(seen), ""
         for sample in samples(CASES[name]):
+            if any(getattr(x, "dtype", np.dtype(bool)).hasobject for x in sample.inputs):
+                continue  # strings are the host's, and go by indices that nobody computes here
             try:
                 run_on(make_op(name, sample), sample.inputs, Device("cuda"))
             except Error as error:

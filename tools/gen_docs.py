@@ -30,6 +30,8 @@ from caffe2py.registry.operator import (  # noqa: E402
 )
 from caffe2py.registry.schema import Schema, Slot  # noqa: E402
 
+#: The operators of each crate, as facts.
+CRATES = ROOT / "tools" / "caffe2_crates.txt"
 TARGET = ROOT / "caffe2py" / "ops" / "OPERATORS.md"
 
 _GRADIENT = re.compile(r"(?:Gradient|Grad)$")
@@ -170,7 +172,41 @@ def coverage(catalogue: Catalogue) -> list[str]:
         rows.append(["not written yet", "", ", ".join(unexplained)])
     if rows:
         blocks.append(table(["reason", "in full", "operators"], rows))
-    return blocks
+    return [*blocks, *by_family(catalogue), *by_crate(ours)]
+
+
+def by_family(catalogue: Catalogue) -> list[str]:
+    """How many operators each family has, and how many of them run where."""
+    rows = []
+    for family, names in catalogue.families.items():
+        every = [n for name in names for n in (name, *catalogue.backward.get(name, ()))]
+        kernels = [catalogue.operators[name].kernels for name in every]
+        cuda = [k["cuda", ""] for k in kernels if ("cuda", "") in k]
+        by_host = sum(bool(kernel.by_host) for kernel in cuda)
+        link = f"[{family}](#{anchor(f'Family {family}')})"
+        cpu = sum(any(kind == "cpu" for kind, _ in k) for k in kernels)
+        rows.append([link, *map(str, (len(every), cpu, len(cuda) - by_host, by_host))])
+    total = [sum(int(row[k]) for row in rows) for k in range(1, 5)]
+    rows.append(["all", *map(str, total)])
+    head = ["family", "operators", "CPU", "CUDA", "CUDA, computed by the host"]
+    return ["### By family", table(head, rows)]
+
+
+def by_crate(ours: set[str]) -> list[str]:
+    """How many operators of each crate of the translated Caffe2 are here."""
+    rows = []
+    for line in CRATES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        crate, _, names = line.partition(": ")
+        every = names.split()
+        lacking = [f"`{name}`" for name in every if name not in ours]
+        here = len(every) - len(lacking)
+        rows.append([crate, f"{here} of {len(every)}", ", ".join(lacking)])
+    whole = sum(not row[2] for row in rows)
+    text = f"Of {len(rows)} crates {whole} are here with all of their operators."
+    partly = [row for row in rows if row[2]]
+    return ["### By crate", text, table(["crate", "here", "not here"], partly)]
 
 
 def index(catalogue: Catalogue) -> list[str]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from caffe2py.adapters.paths import child_of, open_file, require_inside
 from caffe2py.errors import FileError, KernelError
 
 #: Seconds that one process waits for another, and between two looks.
@@ -24,8 +25,10 @@ class FileStore:
     """
 
     def __init__(self, path: str, prefix: str = "") -> None:
-        self._folder = Path(path, _file_name(prefix)) if prefix else Path(path)
+        self._root = child_of(path, _file_name(prefix)) if prefix else path
+        self._folder = Path(self._root)
         self._ended = False
+        require_inside(self._root)
         with _failing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
 
@@ -41,13 +44,13 @@ class FileStore:
         """The value of a key, waiting until it has one; KernelError when the time is up."""
         self.wait([key], timeout)
         with _failing(self._folder):
-            return self._place(key).read_bytes()
+            return self._read(key)
 
     def add(self, key: str, amount: int) -> int:
         """Add to a number, which begins at 0; returns the sum."""
         with _failing(self._folder), self._locked():
             place = self._place(key)
-            total = int(place.read_bytes() if place.exists() else b"0") + amount
+            total = int(self._read(key) if place.exists() else b"0") + amount
             self.set(key, str(total).encode())
             return total
 
@@ -72,11 +75,16 @@ class FileStore:
     def _place(self, key: str) -> Path:
         return self._folder / _file_name(key)
 
+    def _read(self, key: str) -> bytes:
+        with open_file(child_of(self._root, _file_name(key)), "rb") as file:
+            content: bytes = file.read()
+        return content
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         import fcntl
 
-        with (self._folder / ".lock").open("a") as file:
+        with open_file(child_of(self._root, ".lock"), "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import IO, Self
 
 from caffe2py.adapters.db import Mode, register
+from caffe2py.adapters.paths import open_file
 from caffe2py.errors import FileError, ModelFormatError, UnsupportedError, ValueRangeError
 
 _HEADER = struct.Struct("<ii")
@@ -215,7 +216,7 @@ class MiniDB:
 
 def _open(path: str, mode: str) -> IO[bytes]:
     try:
-        return open(path, mode)  # noqa: PTH123
+        return open_file(path, mode)
     except FileNotFoundError:
         raise FileError("no such file", where=path, hint="check the path") from None
     except OSError as error:

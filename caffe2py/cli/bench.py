@@ -29,6 +29,7 @@ _MOST_TOGETHER = 1000
 
 @common.command("bench", measured.Historical)
 @measured.timing_options
+@common.trust_options
 @click.option("--run-individual", is_flag=True, help="Then time every operator by itself.")
 @click.option("--output", "outputs", metavar="BLOB,...|*", help="Outputs to keep and to save,")
 @click.option("--output-folder", metavar="DIR", help="here, each as BlobProto in a file NAME.pb,")

@@ -14,6 +14,7 @@ from caffe2py.predictor.load import load_model
 
 @common.command("check")
 @common.model_options
+@common.trust_options
 @common.input_option
 @common.json_option
 def check(net: str, init: str | None, inputs: tuple[str, ...], json_: bool) -> int:
@@ -22,7 +23,7 @@ def check(net: str, init: str | None, inputs: tuple[str, ...], json_: bool) -> i
     Unknown operators, wrong arguments, blobs that nothing makes, types and shapes that cannot fit,
     a missing init net. The exit status is that of the first. With --input more shapes are known.
     """
-    model = load_model(net, init)
+    model = load_model(net, init, trust=common.given_trust())
     found = problems(model, types_of(parse_inputs(inputs, model)))
     if json_:
         common.print_json(

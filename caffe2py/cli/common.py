@@ -5,27 +5,35 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from caffe2py.errors import UsageError
 from caffe2py.registry.threads import set_thread_count, thread_count
+from caffe2py.registry.trust import Trust, parse_needs
+from caffe2py.tensor.memory import set_memory_budget
 
 __all__ = [
     "as_json",
     "bytes_text",
     "command",
+    "given_trust",
     "image_options",
     "input_option",
     "json_option",
     "model_options",
     "number",
+    "parse_size",
     "plain",
     "print_json",
     "table",
     "threads_option",
+    "trust_options",
     "using_threads",
 ]
 
@@ -93,6 +101,79 @@ def model_options(function: F) -> F:
         "--init", metavar="FILE", help="The init net; otherwise found by its name next to NET."
     )(function)
     return click.argument("net", metavar="NET")(function)
+
+
+#: Where the options of `trust_options` are kept while a command runs.
+_TRUST = "caffe2py.trust"
+
+
+def trust_options(function: F) -> F:
+    """What NET may do besides computing, and the memory it may take; see `given_trust`."""
+
+    def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if value and parameter.name is not None:
+            context.meta.setdefault(_TRUST, {})[parameter.name] = value
+
+    options = (
+        click.option(
+            "--trust",
+            metavar="WHAT",
+            expose_value=False,
+            callback=keep,
+            help="Let the net do more than compute: python, files, or both: python,files.",
+        ),
+        click.option(
+            "--allow-dir",
+            "folders",
+            metavar="DIR",
+            multiple=True,
+            expose_value=False,
+            callback=keep,
+            help="Let the net read and write files below DIR. Repeatable.",
+        ),
+        click.option(
+            "--max-memory",
+            metavar="SIZE",
+            expose_value=False,
+            callback=_limit_memory,
+            help="Let all arrays together take so much: bytes, or 500M, 4G.  "
+            "[CAFFE2PY_MAX_MEMORY, or 75 % of what there is]",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def given_trust() -> Trust | None:
+    """What the command line trusts nets with; None where it says nothing.
+
+    Raises UsageError for an unknown word and for a folder that there is not.
+    """
+    context = click.get_current_context(silent=True)
+    given = context.meta.get(_TRUST, {}) if context is not None else {}
+    if not given:
+        return None
+    folders = tuple(given.get("folders", ()))
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UsageError(f"--allow-dir {folder}: there is no such folder")
+    needs = parse_needs(given["trust"]) if "trust" in given else ()
+    return Trust(frozenset(needs), folders)
+
+
+def _limit_memory(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        before = set_memory_budget(parse_size(value))
+        context.call_on_close(lambda: set_memory_budget(before))
+
+
+def parse_size(text: str) -> int:
+    """A number of bytes: "1000000", "500M", "4G" (of 1024 each); UsageError for anything else."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"'{text}' is no size", hint="500M, or 4G")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
 def image_options(function: F) -> F:

@@ -34,7 +34,13 @@ _FEATURES = (
     "sve",
 )
 _PACKAGES = ("numpy", "numba", "llvmlite", "protobuf", "click", "threadpoolctl")
-_OPTIONAL = {"image": ("pillow", "PIL"), "plot": ("matplotlib", "matplotlib")}
+_OPTIONAL = {
+    "image": ("pillow", "PIL"),
+    "plot": ("matplotlib", "matplotlib"),
+    "lmdb": ("lmdb", "lmdb"),
+    "onnx": ("onnx", "onnx"),
+    "cuda13": ("numba-cuda", "numba_cuda"),
+}
 
 
 @common.command("doctor")
@@ -108,7 +114,7 @@ def _cores() -> dict[str, Any]:
 def _memory() -> str:
     from caffe2py.tensor.memory import memory_budget
 
-    return f"{bytes_text(memory_budget())} for one array at most (CAFFE2PY_MAX_MEMORY)"
+    return f"{bytes_text(memory_budget())} for all arrays together (CAFFE2PY_MAX_MEMORY)"
 
 
 _NOT_USED = "by others too (chmod 700): every run compiles anew"
@@ -154,7 +160,7 @@ def _extras() -> dict[str, str]:
     return found
 
 
-def _gpu() -> str:
+def _gpu() -> str | dict[str, str]:
     """Asks the driver itself, so that nothing large is imported."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -163,15 +169,27 @@ def _gpu() -> str:
     count = ctypes.c_int()
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
         return "none (the NVIDIA driver finds none)"
-    names = [_gpu_name(driver, index) for index in range(count.value)]
-    return f"{'; '.join(names) or 'none'}, numba-cuda {_version('numba-cuda')}"
+    version = ctypes.c_int()
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    gpus = {f"cuda:{index}": _gpu_facts(driver, index) for index in range(count.value)}
+    newest = f"CUDA {version.value // 1000}.{version.value % 1000 // 10}"
+    return {"driver": newest, **gpus, "numba-cuda": _version("numba-cuda")}
 
 
-def _gpu_name(driver: ctypes.CDLL, index: int) -> str:
+#: Of the driver's attributes, the two parts of what a GPU is capable of.
+_MAJOR, _MINOR = 75, 76
+
+
+def _gpu_facts(driver: ctypes.CDLL, index: int) -> str:
     device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    memory, major, minor = ctypes.c_size_t(), ctypes.c_int(), ctypes.c_int()
     driver.cuDeviceGet(ctypes.byref(device), index)
     driver.cuDeviceGetName(name, len(name), device)
-    return f"cuda:{index} {name.value.decode(errors='replace')}"
+    driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+    driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, device)
+    driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, device)
+    text = name.value.decode(errors="replace")
+    return f"{text}, {bytes_text(memory.value)}, sm_{major.value}{minor.value}"
 
 
 _SECTIONS: dict[str, Callable[[], Any]] = {

@@ -15,6 +15,7 @@ from caffe2py.tensor.types import dtype_name, shape_text
 
 @common.command("extract-weights")
 @common.model_options
+@common.trust_options
 @click.option("-o", "--out", required=True, metavar="FILE", help="A .npz or .safetensors.")
 @common.json_option
 def extract(net: str, init: str | None, out: str, json_: bool) -> None:
@@ -24,7 +25,7 @@ def extract(net: str, init: str | None, out: str, json_: bool) -> None:
     `caffe2py run` finds it. FILE appears in full or not at all.
     """
     require_weights_file(out)
-    found = model_weights(load_model(net, init, apart=True))
+    found = model_weights(load_model(net, init, apart=True, trust=common.given_trust()))
     arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
     for name in found.keys() - arrays.keys():
         log.warning("'%s' holds a %s and is left out", plain(name), type(found[name]).__name__)

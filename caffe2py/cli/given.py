@@ -107,7 +107,7 @@ def _read(name: str, path: str) -> Any:
     except OSError as error:
         raise FileError(f"cannot be read: {error.strerror}", where=path) from None
     if not content.startswith(_NUMPY):
-        return blob_from_proto(parse_blob(content))
+        return blob_from_proto(parse_blob(content), opens=False)
     arrays = read_arrays(path)
     if name not in arrays and len(arrays) != 1:
         raise UsageError(f"'{path}' holds no '{name}'")

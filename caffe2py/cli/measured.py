@@ -137,7 +137,7 @@ def get_ready(
     `options` are those of `timing_options`; what is left out there has its default.
     """
     clock = Clock()
-    model = load_model(net, init)
+    model = load_model(net, init, trust=common.given_trust())
     clock.stop("load")
     return run_once(model, options, keep, clock)
 

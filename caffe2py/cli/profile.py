@@ -17,6 +17,7 @@ from caffe2py.registry.threads import thread_count
 
 @common.command("profile", measured.Historical)
 @measured.timing_options
+@common.trust_options
 @click.option("--trace", metavar="FILE", help="Write a trace for ui.perfetto.dev: .json.")
 @common.json_option
 def profile(net: str | None, net_option: str | None, init: str | None, **options: Any) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import caffe2py.core  # noqa: F401  (the operators)
 from caffe2py.cli import common
 from caffe2py.cli.common import log, plain
+from caffe2py.cli.isolate import IsolatedCommand, isolate_options
 from caffe2py.errors import FileError, UsageError
 from caffe2py.predictor.inputs import ImageOptions, Invented, parse_inputs, read_arrays
 from caffe2py.predictor.load import load_model
@@ -26,8 +27,10 @@ _SHOWN_VALUES = 8
 _COUNT = click.IntRange(min=0)
 
 
-@common.command("run")
+@common.command("run", IsolatedCommand)
 @common.model_options
+@common.trust_options
+@isolate_options
 @common.input_option
 @click.option("--output", "outputs", multiple=True, metavar="BLOB", help="Instead of the net's.")
 @click.option("-o", "--out", metavar="FILE", help="Save the outputs: .npz, or .npy for one.")
@@ -57,7 +60,7 @@ def run(net: str, init: str | None, inputs: tuple[str, ...], **options: Any) -> 
     labels = _read_labels(options["labels"])
     expected = read_arrays(options["expect"]) if options["expect"] else None
     device = Device.parse(options["device"]) if options["device"] else None
-    model = load_model(net, init, apart=True)
+    model = load_model(net, init, apart=True, trust=common.given_trust())
     with common.using_threads(options["threads"]):
         optimize = not options["no_optimize"]
         session = Session(model, device, keep=options["outputs"], optimize=optimize)

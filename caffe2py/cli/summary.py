@@ -23,6 +23,7 @@ _MAX_OUTPUT = 48
 
 @common.command("summary")
 @common.model_options
+@common.trust_options
 @common.input_option
 @click.option("--memory", is_flag=True, help="Run NET once, and tell what its arrays take.")
 @common.json_option
@@ -49,6 +50,7 @@ def summary(net: str, init: str | None, inputs: tuple[str, ...], memory: bool, j
 
 @common.command("infer-shapes")
 @common.model_options
+@common.trust_options
 @common.input_option
 @common.json_option
 def infer_shapes(net: str, init: str | None, inputs: tuple[str, ...], json_: bool) -> int:
@@ -73,7 +75,7 @@ COMMANDS = {"summary": summary, "infer-shapes": infer_shapes}
 def _load(
     net: str, init: str | None, inputs: tuple[str, ...]
 ) -> tuple[Model, dict[str, TensorType]]:
-    model = load_model(net, init)
+    model = load_model(net, init, trust=common.given_trust())
     given = types_of(parse_inputs(inputs, model))
     if not set(model.missing_weights) <= set(given):
         for note in model.notes:

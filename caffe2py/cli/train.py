@@ -28,6 +28,7 @@ _SEED = click.IntRange(0, 2**32 - 1)
 def _length(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how long, and what is looked at on the way."""
     for option in (
+        common.trust_options,
         common.threads_option,
         click.option("--check-finite", is_flag=True, help="Stop at the first NaN, and say whose."),
         click.option("--keep", type=_COUNT, help="So many checkpoints are kept.  [3]"),
@@ -84,6 +85,7 @@ def train(init_net: str, train_net: str, test: str | None, save: str | None, **o
             folder=folder,
             predict=options["predict"],
             check_finite=options["check_finite"],
+            trust=common.given_trust(),
         ) as run,
     ):
         return _train(run, options["json_"])
@@ -99,10 +101,10 @@ def resume(folder: str, **options: Any) -> int:
     The options change the run from now on; --iterations or --epochs beyond its end make it longer.
     """
     changes = _changes(options)
-    check = options["check_finite"]
+    check, trust = options["check_finite"], common.given_trust()
     with (
         common.using_threads(options["threads"]),
-        go_on(Path(folder), changes, check_finite=check) as (run, wrong),
+        go_on(Path(folder), changes, check_finite=check, trust=trust) as (run, wrong),
     ):
         for text in wrong:
             log.warning("%s; an older checkpoint is taken", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from caffe2py.errors import (
     BlobTypeError,
     DeviceError,
     Error,
+    MemoryBudgetError,
     MissingBlobError,
     ShapeError,
 )
@@ -26,9 +28,10 @@ from caffe2py.registry.operator import lookup, service
 from caffe2py.registry.place import located, note_place, operator_place
 from caffe2py.registry.schema import Args
 from caffe2py.tensor.device import CPU, Device
+from caffe2py.tensor.late import late
 from caffe2py.tensor.place import copy_into, copy_of, device_of, empty_on, on_host, overlap
 from caffe2py.tensor.tensor import Array, Blob, passed_on
-from caffe2py.tensor.types import UNKNOWN, DType, Shape, TensorType
+from caffe2py.tensor.types import STRING, UNKNOWN, DType, Shape, TensorType
 
 
 class Blobs(Scope, Protocol):
@@ -134,10 +137,12 @@ class BoundOperator:
             self.operator = lookup(op.type)
             self.schema = self.operator.schema
             self.args: Args = self.schema.verify(op)
+            self.schema.require(workspace.trust, self.args)
             option = op.device_option if op.HasField("device_option") else None
             self.device = Device.from_option(option) if option else origin.device or CPU
             kernel = self.operator.kernel(self.device, op.engine)
             self._host_inputs, self.host_outputs = kernel.host_inputs, kernel.host_outputs
+            self._anywhere = kernel.anywhere
             self.implementation = kernel.function
             self.dynamic = kernel.dynamic(op)
             self._takes_nothing = kernel.takes_nothing
@@ -148,7 +153,7 @@ class BoundOperator:
         self.launches: tuple[Launch, ...] = ()
         self._planned: tuple[tuple[Blob, int], ...] = ()
         self._contents: tuple[bytes, ...] | None = None
-        self._calls: list[tuple[Callable[[int], int], int, Launch]] | None = None
+        self._calls: list[tuple[Callable[[int], int], int, Any, Launch]] | None = None
         self._scratch: list[Array] = []
         self._derived: list[_Derived] = []
         #: Where blobs and scratch may live that are overwritten after their last use.
@@ -238,12 +243,25 @@ class BoundOperator:
 
     def output(self, index: int, shape: Shape, dtype: DType) -> Array:
         """Size one output."""
-        return self.output_blobs[index].resize(
-            shape, np.dtype(dtype), device=self._output_device(index)
-        )
+        with self._named(index):
+            return self.output_blobs[index].resize(
+                shape, np.dtype(dtype), device=self._output_device(index, dtype)
+            )
 
-    def _output_device(self, index: int) -> Device:
-        return CPU if index in self.host_outputs else self.device
+    @contextlib.contextmanager
+    def _named(self, index: int) -> Iterator[None]:
+        """Let an error about memory name the output that it is about."""
+        try:
+            yield
+        except MemoryBudgetError as error:
+            blob = self.output_blobs[index]
+            raise error.with_where(f"output {index} '{blob.name}'") from None
+
+    def _output_device(self, index: int, dtype: DType) -> Device:
+        """Where an output is; strings are on the host always."""
+        host = self.host_outputs
+        left = index in host or index - len(self.output_blobs) in host or dtype == STRING
+        return CPU if left else self.device
 
     def is_new(self, index: int) -> bool:
         """Whether an output was not of this type and shape before this plan."""
@@ -460,11 +478,13 @@ class BoundOperator:
 
     def _require_place(self, index: int, array: Array) -> None:
         """An input has to be where the operator looks for it."""
-        if self._host_inputs is None:
+        if self._host_inputs is None or index in self._anywhere or array.dtype == STRING:
             return
         expected = CPU if index in self._host_inputs else self.device
         found = device_of(array)
         if found != expected:
+            if expected != CPU:
+                late("tensor.cuda.devices", "cuda_device")(expected.index)  # is there one at all?
             raise DeviceError(
                 f"input {index} '{self.input_blobs[index].name}' is on {found}, expected on "
                 f"{expected}",
@@ -474,14 +494,15 @@ class BoundOperator:
     def _allocate(self, types: Sequence[TensorType]) -> None:
         self._refuse_twice(types)
         for index, (blob, type_) in enumerate(zip(self.output_blobs, types, strict=True)):
-            device = self._output_device(index)
             shape = type_.full_shape
             if type_.dtype is not None and shape is not None:
+                device = self._output_device(index, type_.dtype)
                 if blob.borrowed not in (None, self._owner):
                     blob.value = None  # another net's storage is not to be written to
-                if self.storage is not None:
-                    self.storage.place(blob, shape, type_.dtype, device)
-                blob.resize(shape, type_.dtype, type_.quantum, device)
+                with self._named(index):
+                    if self.storage is not None:
+                        self.storage.place(blob, shape, type_.dtype, device)
+                    blob.resize(shape, type_.dtype, type_.quantum, device)
 
     def _refuse_twice(self, types: Sequence[TensorType]) -> None:
         """One blob can take two outputs only if both have its size."""
@@ -513,11 +534,11 @@ class BoundOperator:
         if self._calls is None:
             at = service("callable_at")
             rows = queued([(self, x) for x in self.launches])
-            self._calls = [(at(x.address), x.block.ctypes.data, x) for _, x in rows]
-        for call, block, launch in self._calls:
+            self._calls = [(at(x.address), x.block.ctypes.data, o, x) for o, x in rows]
+        for call, block, owner, launch in self._calls:
             status = call(block)
             if status:
-                raise self.failure(launch, status)
+                raise owner.failure(launch, status)
 
     def _read_contents(self) -> tuple[bytes, ...] | None:
         """The contents of the inputs that decide on the launches; None: others decide too."""

@@ -60,7 +60,8 @@ class ByHost:
             made = self._scope.blobs_here[blob.name]
             array = made.array
             if array is None:
-                blob.put(made.value)
+                if made.value is not None and made.value is not blob.value:
+                    blob.put(made.value)
                 continue
             device = CPU if index in call.host_outputs or array.dtype.hasobject else call.device
             target = blob.resize(array.shape, array.dtype, made.quantum, device)

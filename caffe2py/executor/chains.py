@@ -43,7 +43,10 @@ def join_maps(rows: Sequence[Row], hidden: Sequence[Array] = ()) -> list[Row]:
         end = i + len(group)
         unread = [k for k, m in enumerate(group) if _unread(m.output, rows[end:], hidden)]
         owner = rows[end - 1][0]
-        result += ((owner, launch) for launch in service("launch_maps")(group, unread))
+        stores = tuple(each.output for each in group)
+        for launch in service("launch_maps")(group, unread):
+            launch.stores = stores
+            result.append((owner, launch))
         i = end
     return result
 

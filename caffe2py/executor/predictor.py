@@ -11,21 +11,31 @@ from caffe2py.executor.passes.constants import fold_constants
 from caffe2py.executor.passes.pipeline import optimize as optimize_net
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.analysis import clone
+from caffe2py.registry.trust import SAFE, TRUSTED, Trust
 from caffe2py.tensor.tensor import Array
 
 
 class Predictor:
     """Runs a net on inputs: `Predictor(init_net, predict_net).run([x])`.
 
-    The nets are given as bytes, NetDef or Net. Weights are made once, here.
+    The nets are given as bytes, NetDef or Net. Weights are made once, here. Bytes come from who
+    knows where, so nets that are bytes may only compute, unless `trust` says more.
     """
 
-    def __init__(self, init_net: Any, predict_net: Any, *, optimize: bool = True) -> None:
+    def __init__(
+        self,
+        init_net: Any,
+        predict_net: Any,
+        *,
+        optimize: bool = True,
+        trust: Trust | None = None,
+    ) -> None:
         """Run the net that makes the weights and bind the other; raises what these raise.
 
         With `optimize`, operators are fused where the outputs stay what they are.
         """
-        self.workspace = Workspace()
+        given_bytes = any(isinstance(net, bytes) for net in (init_net, predict_net))
+        self.workspace = Workspace(trust=trust or (SAFE if given_bytes else TRUSTED))
         self.workspace.run_net_once(*as_stored_net(init_net))
         net = as_net(predict_net)
         self._net = net if net.name else clone(net, "predict")

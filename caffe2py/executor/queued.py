@@ -7,6 +7,7 @@ in words of the device's memory, one for each row that can fail, and named by op
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -104,11 +105,7 @@ class _DeviceRun:
             self._run_one_by_one()
             return
         if self._graph is None:
-            driver.begin_capture(index, stream)
-            try:
-                self._queue()
-            finally:
-                self._graph = driver.end_capture(index, stream)
+            self._graph = self._captured()
         driver.run_graph(index, stream, self._graph)
         try:
             driver.synchronize(index, stream)
@@ -118,12 +115,29 @@ class _DeviceRun:
             raise error.with_where(f"one of {', '.join(types)}") from None
         self._look()
 
-    def _queue(self) -> None:
+    def _captured(self) -> Any:
+        """What is queued, as a graph."""
+        driver, index = self._device.driver, self._device.index
+        needs = (1, 0) if self._streams is None else (self._streams.lanes, self._streams.events)
+        with self._device.capture(*needs) as (streams, events):
+            driver.begin_capture(index, streams[0])
+            try:
+                self._queue(streams, events)
+            except BaseException:
+                with contextlib.suppress(Error):  # it is not whole, and may be broken
+                    driver.end_capture(index, streams[0])
+                raise
+            return driver.end_capture(index, streams[0])
+
+    def _queue(self, streams: list[int], events: list[int]) -> None:
         if self._streams is not None:
-            self._streams.queue()
+            self._streams.queue(streams, events)
             return
-        for work in self._works:
-            work.queue(self._device.stream)
+        for (owner, launch), work in zip(self._rows, self._works, strict=True):
+            try:
+                work.queue(streams[0])
+            except Error as error:
+                raise self._placed(owner, launch, error) from None
 
     def _run_one_by_one(self) -> None:
         """Wait after each launch, so that whoever fails is known."""

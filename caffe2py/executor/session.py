@@ -25,8 +25,8 @@ from caffe2py.registry.infer_net import Walk
 from caffe2py.registry.lazy import load_lazy
 from caffe2py.registry.operator import registered
 from caffe2py.registry.threads import set_thread_count
-from caffe2py.tensor.cuda.presence import cuda_device_count, cuda_version
 from caffe2py.tensor.device import Device
+from caffe2py.tensor.late import late
 from caffe2py.tensor.serialize import (
     blob_from_proto,
     parse_blob,
@@ -147,7 +147,8 @@ def RegisteredOperators() -> list[str]:
 
 def NumCudaDevices() -> int:
     """How many CUDA devices can be used; 0 without a driver."""
-    return cuda_device_count()
+    count: int = late("tensor.cuda.presence", "cuda_device_count")()
+    return count
 
 
 NumGpuDevices = NumCudaDevices
@@ -155,7 +156,8 @@ NumGpuDevices = NumCudaDevices
 
 def GetCUDAVersion() -> int:
     """The version of CUDA that the driver is for, as 13020 for 13.2; 0 without one."""
-    return cuda_version()
+    version: int = late("tensor.cuda.presence", "cuda_version")()
+    return version
 
 
 def GetCuDNNVersion() -> int:

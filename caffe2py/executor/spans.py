@@ -42,10 +42,14 @@ def _overlap(some: Sequence[Span], others: Sequence[Span]) -> bool:
 
 
 def spans_of(operator: Any, launches: Sequence[Launch]) -> Spans:
-    """What is no input, and no constant of a kernel's, may be written: outputs, scratch."""
+    """What is no input, and no constant of a kernel's, may be written: outputs, scratch.
+
+    An input may be, too, where launches do the work of the operator that makes it.
+    """
     inputs = {span(blob.array) for blob in operator.input_blobs if blob.array is not None}
     outputs = {span(blob.array) for blob in operator.output_blobs if blob.array is not None}
     touched = {span(array) for launch in launches for array in kept_arrays(launch.keep)}
+    outputs |= {span(array) for launch in launches for array in launch.stores}
     read = inputs - outputs
     return Spans(tuple(read), tuple((touched | outputs) - read))
 

@@ -1,22 +1,47 @@
 """Operators of one device that do not touch each other, on streams of their own.
 
-The first stream is the device's main one: all others begin behind what was queued there, and what
-comes later waits for them. An operator waits for those before it that wrote what it reads or
-writes, or read what it writes; it stays on the stream of one of them where that ends with it.
+They are noted as a graph. The first stream is the one that it is noted on: all others begin behind
+what was queued there, and what comes later waits for them. An operator waits for those before it
+that wrote what it reads or writes, or read what it writes; it stays on the stream of one of them
+where that ends with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from caffe2py.executor.spans import meet, spans_of
+import numpy as np
+from numpy.typing import NDArray
+
+from caffe2py.executor.spans import Spans, spans_of
 from caffe2py.registry.context import Launch
 
 Row = tuple[Any, Launch]
 
 #: More streams than these do not make a device busier.
 _MOST = 8
+
+
+def _befores(all_spans: Sequence[Spans]) -> Iterator[list[int]]:
+    """By step: those before it that write what it touches, or touch what it writes."""
+    pieces = [
+        (*span, k, is_written)
+        for k, spans in enumerate(all_spans)
+        for is_written, of_kind in ((0, spans.read), (1, spans.written))
+        for span in of_kind
+    ]
+    begins, ends, steps, written = np.array(pieces, np.int64).reshape(-1, 4).T
+    own = 0
+    for k in range(len(all_spans)):
+        first, own = own, int(np.searchsorted(steps, k, "right"))
+        found: set[int] = set()
+        for begin, end, is_written in zip(
+            begins[first:own], ends[first:own], written[first:own], strict=True
+        ):
+            meets = (begins[:first] < end) & (begin < ends[:first])
+            found.update(steps[:first][meets & (is_written | written[:first] > 0)].tolist())
+        yield sorted(found)
 
 
 class Streams:
@@ -37,40 +62,50 @@ class Streams:
         self._lane: list[int] = []
         self._waits: list[list[int]] = []
         last: list[int] = []
-        for k, here in enumerate(spans):
-            before = [j for j in range(k) if meet(spans[j], here)]
+        #: By step: of each lane, how many of the first steps are done when it is.
+        done: list[NDArray[np.int64]] = []
+        for k, before in enumerate(_befores(spans)):
             lane = next((self._lane[j] for j in before if last[self._lane[j]] == j), None)
             if lane is None:
                 # nobody's successor: a new lane, or the one that was used least lately
                 lane = len(last) if len(last) < _MOST else min(range(_MOST), key=last.__getitem__)
                 if lane == len(last):
                     last.append(k)
+            sure = np.zeros(_MOST, np.int64)
+            if last[lane] < k:
+                sure = done[last[lane]].copy()
+            waits = []
+            for j in reversed(before):
+                if sure[self._lane[j]] <= j:  # nobody else whom it waits for has waited for it
+                    waits.append(j)
+                    np.maximum(sure, done[j], out=sure)
+            sure[lane] = k + 1
+            done.append(sure)
             last[lane] = k
             self._lane.append(lane)
-            self._waits.append([j for j in before if self._lane[j] != lane])
+            self._waits.append(waits)
         self._needed = {j for waits in self._waits for j in waits}
-        driver, index = device.driver, device.index
-        self._streams = [device.stream, *(driver.stream(index) for _ in last[1:])]
-        self._events = {k: driver.event(index) for k in self._needed}
-        self._ends = [driver.event(index) for _ in last]
-        self._last = last
+        #: How many streams and events it takes.
+        self.lanes = len(last)
+        self.events = self.lanes + len(self._needed)
 
-    def queue(self) -> None:
-        """Queue all, beginning and ending on the main stream."""
+    def queue(self, streams: Sequence[int], ends: Sequence[int]) -> None:
+        """Queue all, beginning and ending on the first stream; `ends` are so many `events`."""
         driver, index = self._device.driver, self._device.index
-        main = self._streams[0]
-        driver.record(index, self._ends[0], main)
-        for stream in self._streams[1:]:
-            driver.wait(index, stream, self._ends[0])
+        events = dict(zip(self._needed, ends[self.lanes :], strict=True))
+        main = streams[0]
+        driver.record(index, ends[0], main)
+        for stream in streams[1:]:
+            driver.wait(index, stream, ends[0])
         for k, launches in enumerate(self._steps):
-            stream = self._streams[self._lane[k]]
+            stream = streams[self._lane[k]]
             for j in self._waits[k]:
-                driver.wait(index, stream, self._events[j])
+                driver.wait(index, stream, events[j])
             for launch in launches:
                 if launch.work is not None:
                     launch.work.queue(stream)
             if k in self._needed:
-                driver.record(index, self._events[k], stream)
-        for lane, stream in enumerate(self._streams[1:], 1):
-            driver.record(index, self._ends[lane], stream)
-            driver.wait(index, main, self._ends[lane])
+                driver.record(index, events[k], stream)
+        for lane, stream in enumerate(streams[1:], 1):
+            driver.record(index, ends[lane], stream)
+            driver.wait(index, main, ends[lane])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from caffe2py.executor.net import CreatedNet, JoinedNets
 from caffe2py.executor.plan import run_plan
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
 from caffe2py.registry.context import BoundNet
+from caffe2py.registry.trust import TRUSTED, Trust
 from caffe2py.tensor.device import CPU, Device
 from caffe2py.tensor.late import late
 from caffe2py.tensor.place import copy_into, device_of, on_host
@@ -44,13 +46,24 @@ def _integers(data: Any) -> Array:
 class Workspace:
     """Blobs by name. Not to be changed from several threads at once; its nets may run in turns."""
 
-    def __init__(self, parent: Workspace | None = None) -> None:
+    def __init__(self, parent: Workspace | None = None, trust: Trust | None = None) -> None:
+        """`trust` is what its nets may do: default what the parent's may, or everything."""
         self.parent = parent
+        self.trust: Trust = trust or (parent.trust if parent else TRUSTED)
         self.root_folder: str = parent.root_folder if parent else "."
         self._blobs: dict[str, Blob] = {}
         self._nets: dict[str, CreatedNet] = {}
         self._created: dict[str, int] = {}
         self._lock = threading.RLock()
+
+    @contextmanager
+    def trusting(self, trust: Trust) -> Iterator[None]:
+        """Bind and run nets that may do other things than those of this workspace otherwise may."""
+        before, self.trust = self.trust, trust
+        try:
+            yield
+        finally:
+            self.trust = before
 
     # ---- blobs
 
@@ -302,7 +315,7 @@ class Workspace:
     def apart(self) -> Workspace:
         """A workspace with the same root folder that sees no blob but those lent to it."""
         made = type(self)()
-        made.root_folder = self.root_folder
+        made.root_folder, made.trust = self.root_folder, self.trust
         return made
 
     def lend(self, name: str, blob: Blob) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from caffe2py.errors import DeviceError, UnsupportedError
 from caffe2py.proto.caffe2_pb2 import PROTO_CPU, DeviceOption, OperatorDef
+from caffe2py.registry.operator import Kernel, find
+from caffe2py.tensor.device import Device
 
 Options = list[DeviceOption]
 
@@ -32,7 +35,22 @@ def InferOpBlobDevices(op: OperatorDef) -> tuple[Options, Options]:
         inputs = [cpu] * len(inputs)
     if op.type in _TO_CPU:
         outputs = [cpu] * len(outputs)
+    kernel = _kernel_of(op)
+    if kernel is not None:
+        inputs = [cpu if k in (kernel.host_inputs or ()) else d for k, d in enumerate(inputs)]
+        outputs = [cpu if k in kernel.host_outputs else d for k, d in enumerate(outputs)]
     return inputs, outputs
+
+
+def _kernel_of(op: OperatorDef) -> Kernel | None:
+    """What runs an operator on the device that it names; None where nothing is known to."""
+    found = find(op.type)
+    if found is None or not op.device_option.device_type:
+        return None
+    try:
+        return found.kernel(Device.from_option(op.device_option), op.engine)
+    except (DeviceError, UnsupportedError):
+        return None
 
 
 def InferOpBlobDevicesAsDict(

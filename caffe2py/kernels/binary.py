@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import divisible, moving
 from caffe2py.kernels.vectormath import exp, log1p, sigmoid
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
@@ -27,12 +28,18 @@ def _two_classes_gradient(dy: Any, dx: Any) -> None:
 
 def launch_two_classes(x: Array, y: Array) -> Launch:
     """y = 1 - x[0], x[0], 1 - x[1], x[1], ...; both are vectors."""
-    return _two_classes(x, y)
+    return divisible(
+        len(x), 3 * moving(x), lambda first, end: _two_classes(x[first:end], y[2 * first : 2 * end])
+    )
 
 
 def launch_two_classes_gradient(dy: Array, dx: Array) -> Launch:
     """dx of launch_two_classes."""
-    return _two_classes_gradient(dy, dx)
+
+    def part(first: int, end: int) -> Launch:
+        return _two_classes_gradient(dy[2 * first : 2 * end], dx[first:end])
+
+    return divisible(len(dx), 3 * moving(dx), part)
 
 
 @kernel("reassoc")
@@ -54,6 +61,10 @@ def _weighted_logistic_gradient(dy: Any, x: Any, targets: Any, weights: Any, dx:
         for c in range(columns):
             p = sigmoid(np.float64(x[r, c]))
             dx[r, c] = dy[r] / columns * weights[r, c] * (p - targets[r, c])
+
+
+_weighted_logistic.form_from("similarity", "weighted_logistic")
+_weighted_logistic_gradient.form_from("similarity", "weighted_logistic_gradient")
 
 
 def launch_weighted_logistic(x: Array, targets: Array, weights: Array, y: Array) -> Launch:

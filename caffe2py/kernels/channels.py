@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from caffe2py.kernels.device import launch_by_channel, on_cuda
 from caffe2py.kernels.elementwise import ScalarFunction
 from caffe2py.kernels.jit import Kernel, kernel
-from caffe2py.kernels.parallel import divisible, moving, split
+from caffe2py.kernels.parallel import by_rows, divisible, is_on_device, moving, split
 from caffe2py.kernels.params import Scalar
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
@@ -84,9 +85,11 @@ def _moments(x: Any, mean: Any, variance: Any, start: int, end: int) -> None:
         variance[c] = 0.0 if v < 0 else v
 
 
-def launch_moments(x: Array, moments: Pair) -> Launch:
+def launch_moments(x: Array, moments: Pair) -> list[Launch]:
     """Mean and biased variance, as float64, of each channel of x (outer, channels, inner)."""
-    return _by_channels(lambda start, end: _moments(x, *moments, start, end), x)
+    if is_on_device(x):
+        return launch_by_channel("channels.MOMENTS", (1, *x.shape), (x,), (x, *moments))
+    return [_by_channels(lambda start, end: _moments(x, *moments, start, end), x)]
 
 
 def _by_channels(make: Callable[[int, int], Launch], *arrays: Array) -> Launch:
@@ -104,7 +107,9 @@ def _moments_of_sums(sums: Any, squares: Any, count: Any, mean: Any, variance: A
 
 def launch_moments_of_sums(sums: Pair, count: int, moments: Pair) -> Launch:
     """Mean and biased variance from sums and sums of squares over `count` elements a channel."""
-    return _moments_of_sums(*sums, count, *moments)
+    return by_rows(
+        lambda a, b, mean, variance: _moments_of_sums(a, b, count, mean, variance), *sums, *moments
+    )
 
 
 # ---------------------------------------------------------------- maps with values a channel
@@ -140,7 +145,13 @@ def _channel_loop(
     exec("\n".join(lines), namespace)
     loop = namespace["loop"]
     loop.__name__ = loop.__qualname__ = f"channels_{function.__name__}"
-    return Kernel(loop, "contract")
+    made = Kernel(loop, "contract")
+    made.form_later(
+        lambda: on_cuda("channels.map_form")(
+            names, loop.__name__, per_pixel, per_run, vectors, loop.__globals__
+        )
+    )
+    return made
 
 
 def launch_channel_map(
@@ -183,7 +194,12 @@ def _fold(
 
 def launch_fold(affine: Pair, moments: Pair, epsilon: float, out: Pair) -> Launch:
     """The factor scale / sqrt(variance + epsilon) and the term bias - mean * factor."""
-    return _fold(*affine, *moments, epsilon, *out)
+    return by_rows(
+        lambda a, b, mean, variance, factor, term: _fold(
+            a, b, mean, variance, epsilon, factor, term
+        ),
+        *(*affine, *moments, *out),
+    )
 
 
 @kernel()
@@ -213,7 +229,13 @@ def launch_track(
 
     running = momentum * running + (1 - momentum) * new, the new variance times `unbiased`.
     """
-    return _track(*moments, *running, momentum, unbiased, *saved, epsilon)
+
+    def part(mean: Array, variance: Array, *vectors: Array) -> Launch:
+        running_mean, running_variance, *kept = vectors
+        factors = (momentum, unbiased)
+        return _track(mean, variance, running_mean, running_variance, *factors, *kept, epsilon)
+
+    return by_rows(part, *moments, *running, *saved)
 
 
 @kernel()
@@ -225,7 +247,7 @@ def _clear(a: Any, b: Any) -> None:
 
 def launch_clear(vectors: Pair) -> Launch:
     """Set both vectors to 0."""
-    return _clear(*vectors)
+    return by_rows(_clear, *vectors)
 
 
 # ---------------------------------------------------------------- its gradient
@@ -269,6 +291,8 @@ def _affine_gradient(products: Any, totals: Any, inverse: Any, dscale: Any, dbia
 def launch_affine_gradient(call: Call, x: Array, dy: Array, saved: Pair, out: Pair) -> list[Launch]:
     """dscale = sum of dy * (x - mean) * inv_std and dbias = sum of dy; `saved` is mean, inv_std."""
     mean, inverse = saved
+    if is_on_device(x):
+        return launch_by_channel("channels.SLOPES", (1, *x.shape), (x, dy, mean), (inverse, *out))
     products, totals = (call.scratch(mean.shape, np.float64) for _ in range(2))
     arrays = (x, dy, mean, products, totals)
     return [
@@ -296,7 +320,10 @@ def launch_fixed_gradient(
     `solved` takes the inverse and its product with the scale.
     """
     return [
-        _fixed_factors(scale, variance, epsilon, *solved),
+        by_rows(
+            lambda a, b, inverse, factor: _fixed_factors(a, b, epsilon, inverse, factor),
+            *(scale, variance, *solved),
+        ),
         launch_channel_map(_scaled, (dy,), solved[1:], dx),
     ]
 
@@ -333,8 +360,12 @@ def launch_batch_gradient(
     mean, inverse = saved
     factors = [call.scratch(mean.shape, x.dtype) for _ in range(3)]
     count = float(x.shape[0] * x.shape[2])
+
+    def solve(a: Array, b: Array, dscale: Array, dbias: Array, *own: Array) -> Launch:
+        return _batch_factors(a, b, dscale, dbias, count, *own)
+
     return [
-        _batch_factors(scale, inverse, *sums, count, *factors),
+        by_rows(solve, scale, inverse, *sums, *factors),
         launch_channel_map(_batch_gradient, (x, dy), (mean, *factors), dx),
     ]
 
@@ -403,6 +434,9 @@ def _response(
         row = scale[o, start:end] if scale.shape[0] > 1 else scale[0, start:end]
         _response_scale(x[o], start, inner, before, after, alpha, bias, row)
         _over_power(x[o, start:end], row, beta, y[o, start:end])
+
+
+_response.form_from("channels", "response")
 
 
 @kernel("contract")
@@ -477,6 +511,8 @@ class Response:
 
     def launch_gradient(self, call: Call, x: Array, y: Array, dy: Array, dx: Array) -> list[Launch]:
         """Dx = dy * scale ** -beta - 2 * alpha * beta * x * sum of dy * y / scale."""
+        if is_on_device(x):
+            return self._gradient_on_device(call, x, y, dy, dx)
 
         def part(first: int, end: int) -> Launch:
             scratch = call.scratch((3, x.shape[1] * x.shape[2]), x.dtype)
@@ -484,6 +520,19 @@ class Response:
             return _response_gradient(*images, *self._scalars(x), scratch, _flat(dx[first:end]))
 
         return split(len(x), 2 * self._work(x), part)
+
+    def _gradient_on_device(
+        self, call: Call, x: Array, y: Array, dy: Array, dx: Array
+    ) -> list[Launch]:
+        """The same from the scale of each element, which comes with y once more."""
+        scale, again = (call.scratch(_flat(x).shape, x.dtype) for _ in range(2))
+        sizes, numbers = self._scalars(x)[:4], self._scalars(x)[5]
+        gradient = on_cuda("channels.RESPONSE_GRADIENT")
+        images = (_flat(a) for a in (x, y, dy))
+        return [
+            _response(_flat(x), *self._scalars(x), scale, again, 0, scale.shape[1]),
+            gradient(*images, *sizes, numbers, scale, _flat(dx)),
+        ]
 
 
 def _flat(x: Array) -> Array:
@@ -516,4 +565,10 @@ def launch_fold_into_filters(
     start = np.zeros(1, w.dtype) if bias is None else bias
     rows = (len(w), w.size // max(len(w), 1))
     flat = w.reshape(rows), folded.reshape(rows)
-    return _fold_into_filters(flat[0], start, *vectors, float(epsilon), flat[1], moved)
+
+    def part(first: int, end: int) -> Launch:
+        own = start if bias is None else start[first:end]
+        parts = [a[first:end] for a in (*vectors, flat[1], moved)]
+        return _fold_into_filters(flat[0][first:end], own, *parts[:4], float(epsilon), *parts[4:])
+
+    return divisible(len(w), moving(w, folded), part)

@@ -12,6 +12,7 @@ from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.jit import Kernel, kernel
 from caffe2py.kernels.parallel import CHUNK, by_rows
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, dtype_name, shape_text
 
@@ -36,6 +37,7 @@ _ONE = np.uint64(1)
 _DOUBLE_REBIAS = np.uint64((1023 - 15) << 10)
 _SMALLEST_NORMAL = np.uint64(np.float64(2.0**-14).view(np.uint64))
 _TO_SUBNORMAL = np.float64(2.0**24)
+_WHOLE = np.float64(2.0**52)
 _OVERFLOW = np.uint64(np.float64(65520.0).view(np.uint64))  # rounds to 65536, which is too large
 _HALF_INFINITY_64, _HALF_NAN_64 = np.uint64(0x7C00), np.uint64(0x7E00)
 
@@ -62,7 +64,8 @@ def half_from_double(value: Any) -> Any:
     if rest >= _OVERFLOW:
         return sign | (_HALF_NAN_64 if rest > _DOUBLE_INFINITY else _HALF_INFINITY_64)
     if rest < _SMALLEST_NORMAL:
-        return sign | np.uint64(np.rint(np.uint64(rest).view(np.float64) * _TO_SUBNORMAL))
+        # there is no room for a fraction beside the whole numbers' first one, so it is rounded off
+        return sign | np.uint64(np.uint64(rest).view(np.float64) * _TO_SUBNORMAL + _WHOLE - _WHOLE)
     rounded = (rest + _ROUND + (rest >> _DOUBLE_SHIFT & _ONE)) >> _DOUBLE_SHIFT
     return sign | (rounded - _DOUBLE_REBIAS)
 
@@ -88,14 +91,14 @@ def _int64_from_float(x: Any) -> Any:
 def _convert(x: Any, y: Any) -> None:
     """Integers to all, floats to floats."""
     for i in range(x.size):
-        y[i] = x[i]
+        y[i] = y.dtype.type(x[i])
 
 
 @kernel()
 def _truncate(x: Any, y: Any) -> None:
     """Floats to integers of up to 32 bits; narrower ones keep the low bits."""
     for i in range(x.size):
-        y[i] = _int32_from_float(x[i])
+        y[i] = y.dtype.type(_int32_from_float(x[i]))
 
 
 @kernel()
@@ -137,7 +140,7 @@ def launch_convert(call: Call, x: Array, y: Array) -> list[Launch]:
         raise DTypeError(f"strings cannot be converted to {dtype_name(y.dtype)}")
     x, y = _plain(x).reshape(-1), y.reshape(-1)
     if y.dtype == STRING:
-        return [launch_python(lambda: _write_text(x, y))]
+        return [launch_python(lambda: _write_text(on_host(x), y))]
     launches = []
     if x.dtype == HALF:
         single = y if y.dtype == np.float32 else call.scratch(x.shape, np.float32)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,7 @@ from caffe2py.kernels.vector import VECTORS, lanes, lines, tile_lines, vector_la
 from caffe2py.kernels.window import OUT, Window
 from caffe2py.kernels.winograd import Plan, choose, launch_winograd
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import DType
 
@@ -322,7 +324,7 @@ class Correlation:
     last: bool
     short: bool = False
 
-    def _as_products(self, x: Array, w: Array, y: Array) -> tuple[Array, Array, Array] | None:
+    def as_products(self, x: Array, w: Array, y: Array) -> tuple[Array, Array, Array] | None:
         """Images, filters (as rows) and results as matrices, where unfolding changes nothing.
 
         Results are then filters times images, with `last` or one position images times filters^T.
@@ -344,6 +346,14 @@ class Correlation:
             shape: tuple[int, ...] = (self.images * pixels,)
             return x.reshape(*shape, self.channels), matrix, y.reshape(*shape, self.filters)
         return _flat_middle(x, False), matrix, _flat_middle(y, False)
+
+    def _on_device(
+        self, call: Call, step: str, arrays: tuple[Array, Array, Array], end: dict[str, Any]
+    ) -> list[Launch]:
+        """One of the three for images, filters and results on a device."""
+        launch = late("kernels.cuda.convolve", "launch_convolution")
+        launches: list[Launch] = launch(call, self, step, *arrays, **end)
+        return launches
 
     def _winograd(self, dtype: DType, out: tuple[int, ...], *, exact: bool) -> Plan | None:
         """How to get `out` positions by short convolutions, if that is possible and faster."""
@@ -397,10 +407,13 @@ class Correlation:
 
         `steady`: W keeps its contents until there is another plan. `added` has Y's shape.
         """
+        if not isinstance(y, np.ndarray):
+            end = {"bias": bias, "low": low, "added": added}
+            return self._on_device(call, "forward", (x, w, y), end)
         if added is not None and (self.last or self.channels == 1 or math.prod(y.shape[2:]) < 2):
             before = self.launch(call, x, w, bias, y, steady=steady)
             return [*before, _add_limited(y.reshape(-1), added.reshape(-1), y.dtype.type(low))]
-        plain = self._as_products(x, w, y)
+        plain = self.as_products(x, w, y)
         if plain is not None:
             x, w, y = plain
             if x.ndim == 3:
@@ -464,7 +477,9 @@ class Correlation:
 
     def launch_filter_gradient(self, call: Call, x: Array, dy: Array, dw: Array) -> list[Launch]:
         """The gradient of the filters, given images and the results' gradient."""
-        plain = self._as_products(x, dw, dy)
+        if not isinstance(dw, np.ndarray):
+            return self._on_device(call, "backward_filter", (x, dw, dy), {})
+        plain = self.as_products(x, dw, dy)
         if plain is not None:
             x, dw, dy = plain
             if x.ndim == 3:
@@ -511,7 +526,9 @@ class Correlation:
         steady: bool = False,
     ) -> list[Launch]:
         """The gradient of the images, a transposed convolution; plus a `bias` of each channel."""
-        plain = self._as_products(dx, w, dy) if bias is None else None
+        if not isinstance(dx, np.ndarray):
+            return self._on_device(call, "backward_data", (dx, w, dy), {"bias": bias})
+        plain = self.as_products(dx, w, dy) if bias is None else None
         if plain is not None:
             dx, w, dy = plain
             if dx.ndim == 3:

@@ -10,7 +10,7 @@ import numpy as np
 
 from caffe2py.errors import ShapeError
 from caffe2py.kernels.callback import launch_assign
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.jit import Kernel, kernel
 from caffe2py.kernels.parallel import CHUNK, by_rows, divisible, moving
 from caffe2py.kernels.params import Intrinsic
 from caffe2py.kernels.vector import lanes, vector_lanes
@@ -52,10 +52,18 @@ def _require_copy(x: Array, y: Array) -> None:
         raise ShapeError(f"cannot copy {shape_text(x.shape)} to {shape_text(y.shape)}")
 
 
+def _form(kernel_: Kernel, name: str) -> None:
+    """Devices run the form of this name."""
+    kernel_.form_later(lambda: late("kernels.cuda.moved", name))
+
+
 @kernel()
 def _copy(x: Any, y: Any) -> None:
     for i in range(x.size):
         y[i] = x[i]
+
+
+_form(_copy, "COPY")
 
 
 def launch_copy(x: Array, y: Array) -> Launch:
@@ -67,6 +75,14 @@ def launch_copy(x: Array, y: Array) -> Launch:
         moved: Launch = late("kernels.cuda.moves", "launch_move")(x, y)
         return moved
     return by_rows(_copy, _flat_bits(x), _flat_bits(y), multiple=CHUNK)
+
+
+def launch_constant(values: Array, y: Array) -> Launch:
+    """y = what is known before the run: values of the host that do not change."""
+    _require_copy(values, y)
+    if isinstance(y, np.ndarray):
+        return launch_copy(values, y)
+    return _copy(_flat_bits(np.ascontiguousarray(values)), _flat_bits(y))
 
 
 # ---------------------------------------------------------------- one value everywhere
@@ -103,6 +119,18 @@ def _copy_columns(
             target[i] = source[i]
 
 
+_form(_copy_columns, "COPY_COLUMNS")
+
+
+def _wide(arrays: Sequence[Array], *places: int) -> tuple[int, Any]:
+    """How many elements make a word of a device, and its type: places are at whole words."""
+    size = arrays[0].itemsize
+    found = math.gcd(8 // size, *places)
+    if isinstance(arrays[0], np.ndarray) or any(a.ctypes.data % (found * size) for a in arrays):
+        found = 1
+    return found, _BITS[found * size]
+
+
 def launch_copy_columns(x: Array, x_first: int, y: Array, y_first: int, width: int) -> Launch:
     """y[:, y_first : y_first + width] = x[:, x_first : x_first + width], for matrices."""
     inside = 0 <= x_first <= x.shape[1] - width and 0 <= y_first <= y.shape[1] - width
@@ -115,12 +143,16 @@ def launch_copy_columns(x: Array, x_first: int, y: Array, y_first: int, width: i
         target, source = y[:, y_first : y_first + width], x[:, x_first : x_first + width]
         return launch_assign(target, source)
 
-    def part(first: int, end: int) -> Launch:
-        source, target = _flat_bits(x[first:end]), _flat_bits(y[first:end])
-        places = (source, x_first, x.shape[1], target, y_first, y.shape[1])
-        return _copy_columns(*places, end - first, width)
+    if len(y) == 1 and not isinstance(y, np.ndarray):
+        return launch_copy(x[0, x_first : x_first + width], y[0, y_first : y_first + width])
+    n, word = _wide([x, y], x_first, x.shape[1], y_first, y.shape[1], width)
 
-    work = 2 * moving(y[:1, :width]) * len(y)
+    def part(first: int, end: int) -> Launch:
+        source, target = (bits(a[first:end]).reshape(-1).view(word) for a in (x, y))
+        sides = (source, x_first // n, x.shape[1] // n, target, y_first // n, y.shape[1] // n)
+        return _copy_columns(*sides, end - first, width // n)
+
+    work = 2 * moving(y) * width / max(y.shape[1], 1)
     return divisible(len(y), work, part)
 
 
@@ -147,6 +179,9 @@ def _copy_rows(
             target = y[at : at + width]
             for i in range(width):
                 target[i] = source[i]
+
+
+_form(_copy_rows, "COPY_ROWS")
 
 
 @kernel()
@@ -200,6 +235,10 @@ def _copy_squares(
                         j = min(column, wide - side)
                         x_at, y_at = from_x + j * x_step + i, from_y + i * y_step + j
                         flip(x, x_at, x_step, y, y_at, y_step)
+
+
+_form(_copy_tiles, "COPY_TILES")
+_form(_copy_squares, "COPY_TILES")
 
 
 @kernel()
@@ -354,16 +393,21 @@ def _copy_repeated(
                 target[i] = source[i]
 
 
+_form(_copy_repeated, "COPY_REPEATED")
+
+
+_copy_repeated.form_from("copies", "copy_repeated")
+
+
 def launch_expand(x: Array, y: Array) -> Launch:
     """y = x repeated along the axes where it has one element or none, as numpy broadcasts."""
-    view = np.broadcast_to(x, y.shape)  # ValueError if x does not fit
     if x.dtype != y.dtype:
         raise ShapeError(f"cannot repeat {x.dtype} as {y.dtype}")
     if x.dtype == STRING:
-        return launch_assign(y, view)
+        return launch_assign(y, np.broadcast_to(x, y.shape))
+    walk = _walk_repeated(x.shape, y.shape)
     if x.size == y.size:
         return launch_copy(x, y)
-    walk = _walk_repeated(view)
     *outer, (width, step) = walk
     if not outer and step == 0 and x.size:
         return launch_fill(x.reshape(-1)[:1], y)
@@ -377,11 +421,15 @@ def launch_expand(x: Array, y: Array) -> Launch:
     return divisible(len(rows), moving(y), part)
 
 
-def _walk_repeated(source: Array) -> list[tuple[int, int]]:
-    """The axes of a broadcast view as (size, step in elements), joined where they can be."""
+def _walk_repeated(small: Sequence[int], shape: Sequence[int]) -> list[tuple[int, int]]:
+    """The axes of a shape as (size, step in an array of shape `small`), joined where they can be.
+
+    The step is 0 along axes that repeat the array.
+    """
+    padded = [1] * (len(shape) - len(small)) + list(small)
     walk: list[tuple[int, int]] = []
-    for size, stride in zip(source.shape, source.strides, strict=True):
-        step = stride // source.itemsize
+    for axis, size in enumerate(shape):
+        step = math.prod(padded[axis + 1 :]) if padded[axis] == size else 0
         if size == 1:
             continue
         if walk and walk[-1][1] == size * step:

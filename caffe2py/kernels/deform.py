@@ -14,6 +14,7 @@ import numpy as np
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.window import BEGIN, DILATION, IMAGE, KERNEL, OUT, STRIDE
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 
 _H, _W = 1, 2
@@ -29,25 +30,33 @@ def _near(at: Any, size: Any, like: Any) -> Any:
     return low, low + 1, at - like.dtype.type(low)
 
 
-def _find(moves: Any, table: Any, tap: Any, corners: Any, parts: Any) -> None:
-    """For each place the four pixels around one element of the window, and their shares.
+def corners_of(moves: Any, table: Any, tap: Any, place: Any) -> Any:
+    """The four pixels around one element of the window at a place, and the shares of the last ones.
 
-    A place outside of the image, or one that is no number, has -1 for the first pixel.
+    The first is -1 for a place outside of the image, or one that is no number.
     """
     number = moves.dtype.type
     height, width = table[IMAGE, _H], table[IMAGE, _W]
     across = table[OUT, _W]
     top = tap // table[KERNEL, _W] * table[DILATION, _H] - table[BEGIN, _H]
     left = tap % table[KERNEL, _W] * table[DILATION, _W] - table[BEGIN, _W]
+    v = number(place // across * table[STRIDE, _H] + top) + moves[tap, 0, place]
+    u = number(place % across * table[STRIDE, _W] + left) + moves[tap, 1, place]
+    if not (v >= 0 and u >= 0 and v < height and u < width):
+        return -1, -1, -1, -1, number(0), number(0)
+    low, high, down = _near(v, height, moves)
+    before, after, right = _near(u, width, moves)
+    low, high = low * width, high * width
+    return low + before, low + after, high + before, high + after, down, right
+
+
+def _find(moves: Any, table: Any, tap: Any, corners: Any, parts: Any) -> None:
+    """For each place the four pixels around one element of the window, and their shares."""
     for place in range(corners.shape[1]):
-        v = number(place // across * table[STRIDE, _H] + top) + moves[tap, 0, place]
-        u = number(place % across * table[STRIDE, _W] + left) + moves[tap, 1, place]
-        corners[0, place] = -1
-        if v >= 0 and u >= 0 and v < height and u < width:
-            low, high, parts[0, place] = _near(v, height, moves)
-            before, after, parts[1, place] = _near(u, width, moves)
-            corners[0, place], corners[1, place] = low * width + before, low * width + after
-            corners[2, place], corners[3, place] = high * width + before, high * width + after
+        a, b, c, d, down, right = corners_of(moves, table, tap, place)
+        corners[0, place], corners[1, place] = a, b
+        corners[2, place], corners[3, place] = c, d
+        parts[0, place], parts[1, place] = down, right
 
 
 @kernel()
@@ -114,6 +123,10 @@ def _fold_moved(
                         target[m] += g * p * q
 
 
+_unfold_moved.form_from("deform", "unfold_moved")
+_fold_moved.form_from("deform", "fold_moved")
+
+
 def _planes(image: Array) -> Array:
     return image.reshape(image.shape[0], image.shape[1] * image.shape[2])
 
@@ -129,6 +142,7 @@ def launch_unfold_moved(x: Array, offset: Array, table: Array, lines: Lines, y: 
 
 
 def launch_fold_moved(
+    call: Call,
     x: Array,
     offset: Array,
     dy: Array,
@@ -136,7 +150,12 @@ def launch_fold_moved(
     lines: Lines,
     doffset: Array,
     dx: Array | None,
-) -> Launch:
+) -> list[Launch]:
     """The gradients of launch_unfold_moved; those of the image only where they are wanted."""
     target = _planes(x if dx is None else dx)
-    return _fold_moved(_planes(x), offset, dy, table, *lines, doffset, target, dx is not None)
+    fold = _fold_moved(_planes(x), offset, dy, table, *lines, doffset, target, dx is not None)
+    if fold.work is None or dx is None:
+        return [fold]
+    launch = late("kernels.cuda.deform", "launch_image_gradient")
+    of_image: list[Launch] = launch(call, offset, dy, table, target)
+    return [fold, *of_image]

@@ -9,7 +9,7 @@ import numpy as np
 from caffe2py.kernels.elementwise import launch_map
 from caffe2py.kernels.jit import callable_at, kernel
 from caffe2py.kernels.parallel import CHUNK, split
-from caffe2py.kernels.random import advance, bits32, stream
+from caffe2py.kernels.random import bits32, launch_advance, stream
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -27,11 +27,6 @@ def _draw_mask(state: Any, threshold: Any, mask: Any, first: int) -> None:
         mask[i] = bits32(key, first + i) >= threshold
 
 
-@kernel()
-def _advance(state: Any) -> None:
-    advance(state)
-
-
 def launch_draw_mask(state: Array, ratio: float, mask: Array) -> list[Launch]:
     """Each element is False with probability `ratio`, in [0, 1); every run draws other ones."""
     threshold = np.uint64(min(round(ratio * _WORDS), _WORDS - 1))
@@ -40,7 +35,7 @@ def launch_draw_mask(state: Array, ratio: float, mask: Array) -> list[Launch]:
     def part(first: int, end: int) -> Launch:
         return _draw_mask(state, threshold, flat[first:end], first)
 
-    return [*split(mask.size, _NS * mask.size, part, CHUNK), _advance(state)]
+    return [*split(mask.size, _NS * mask.size, part, CHUNK), launch_advance(state)]
 
 
 def draw_mask(state: Array, ratio: float, size: int) -> Array:

@@ -141,7 +141,13 @@ def _broadcast_loop(function: ScalarFunction) -> Kernel:
         "            for i in range(inner):",
         "                out[i] = f(left_row[i], right_row[i])",
     ]
-    return _define("broadcast", lines, function)
+    loop = _define("broadcast", lines, function)
+    loop.form_later(
+        lambda: late("kernels.cuda.copies", "broadcast_form")(
+            loop.__name__, loop.function.__globals__
+        )
+    )
+    return loop
 
 
 def launch_broadcast(function: ScalarFunction, a: Array, b: Array, c: Array) -> Launch:

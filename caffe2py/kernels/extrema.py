@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from caffe2py.errors import Error, ValueRangeError
+from caffe2py.kernels.device import launch_by_channel
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import is_on_device
 from caffe2py.registry.context import Launch
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 
 
@@ -50,7 +53,7 @@ def _max_starts_gradient(dy: Any, x: Any, y: Any, lengths: Any, columns: bool, d
 
 def _explain(lengths: Array, most: int) -> Any:
     def explain(status: int) -> Error:
-        found = int(lengths[status - 1])
+        found = int(on_host(lengths[status - 1 : status])[0])
         return ValueRangeError(f"lengths[{status - 1}] is {found}, expected 0 to {most}")
 
     return explain
@@ -58,6 +61,10 @@ def _explain(lengths: Array, most: int) -> Any:
 
 def _all(lengths: Array | None) -> Array:
     return np.zeros(0, np.int32) if lengths is None else lengths.reshape(-1)
+
+
+_max_starts.form_from("starts", "max_starts")
+_max_starts_gradient.form_from("starts", "max_starts_gradient")
 
 
 def launch_max_starts(x: Array, lengths: Array | None, y: Array, *, front: bool) -> Launch:
@@ -89,9 +96,11 @@ def _weighted_rows(x: Any, weights: Any, y: Any) -> None:
             y[i] += weights[r] * x[r, i]
 
 
-def launch_weighted_rows(x: Array, weights: Array, y: Array) -> Launch:
+def launch_weighted_rows(x: Array, weights: Array, y: Array) -> list[Launch]:
     """y = the sum of weights[r] * x[r] for a matrix x."""
-    return _weighted_rows(x, weights, y)
+    if is_on_device(x):
+        return launch_by_channel("starts.WEIGHTED", (1, *x.shape, 1), (x, weights), (y,))
+    return [_weighted_rows(x, weights, y)]
 
 
 @kernel()
@@ -99,6 +108,9 @@ def _outer(weights: Any, row: Any, y: Any) -> None:
     for r in range(weights.size):
         for i in range(row.size):
             y[r, i] = weights[r] * row[i]
+
+
+_outer.form_from("starts", "outer")
 
 
 def launch_outer(weights: Array, row: Array, y: Array) -> Launch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,67 +10,102 @@ import numpy as np
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.random import advance, bits64, integer, normal_pair, stream, uniform01
+from caffe2py.kernels.parallel import CHUNK, divisible, moving
+from caffe2py.kernels.random import (
+    advance,
+    bits64,
+    integer,
+    launch_advance,
+    normal_pair,
+    stream,
+    uniform01,
+)
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
+#: Nanoseconds for a random number of each kind, within a factor of three.
+_UNIFORM, _NORMAL = 1, 15
+
+
+def _drawn(
+    state: Array, count: int, work: float, part: Callable[[int, int], Launch], multiple: int = CHUNK
+) -> list[Launch]:
+    """Launches for `count` numbers, and the one that counts the run."""
+    return [divisible(count, work * count, part, multiple), launch_advance(state)]
+
 
 @kernel()
-def _uniform(state: Any, low: float, high: float, y: Any) -> None:
+def _uniform(state: Any, low: float, high: float, y: Any, first: int) -> None:
+    """A part of the numbers, from the one called `first` on."""
     key = stream(state)
     for i in range(y.size):
-        value = y.dtype.type(low + (high - low) * uniform01(key, i))
+        value = y.dtype.type(low + (high - low) * uniform01(key, first + i))
         y[i] = value if value < high else y.dtype.type(low)  # rounding may have reached the end
-    advance(state)
 
 
-def launch_uniform(state: Array, low: float, high: float, y: Array) -> Launch:
+def launch_uniform(state: Array, low: float, high: float, y: Array) -> list[Launch]:
     """Each of y uniform in [low, high), or equal to both if they are the same; y is floating."""
-    return _uniform(state, float(low), float(high), y.reshape(-1))
+    flat, bounds = y.reshape(-1), (float(low), float(high))
+    return _drawn(
+        state, y.size, _UNIFORM, lambda first, end: _uniform(state, *bounds, flat[first:end], first)
+    )
 
 
 @kernel()
-def _uniform_int(state: Any, low: int, high: int, y: Any) -> None:
+def _uniform_int(state: Any, low: int, high: int, y: Any, first: int) -> None:
     key = stream(state)
     for i in range(y.size):
-        y[i] = integer(key, i, low, high)
-    advance(state)
+        y[i] = integer(key, first + i, low, high)
 
 
-def launch_uniform_int(state: Array, low: int, high: int, y: Array) -> Launch:
+def launch_uniform_int(state: Array, low: int, high: int, y: Array) -> list[Launch]:
     """Each of y an integer in [low, high], all equally likely; high - low must be below 2**32."""
     if not 0 <= high - low < 2**32:
         raise ValueRangeError(f"integers from {low} to {high} are none, or too many")
-    return _uniform_int(state, int(low), int(high), y.reshape(-1))
+    flat, bounds = y.reshape(-1), (int(low), int(high))
+    return _drawn(
+        state,
+        y.size,
+        _UNIFORM,
+        lambda first, end: _uniform_int(state, *bounds, flat[first:end], first),
+    )
 
 
 @kernel()
-def _normal(state: Any, mean: float, std: float, y: Any) -> None:
+def _normal(state: Any, mean: float, std: float, y: Any, first: int, end: int) -> None:
+    """The pairs `first` to `end` of y's elements; the last one may be alone."""
     key = stream(state)
-    for i in range(0, y.size - 1, 2):
-        a, b = normal_pair(key, i // 2)
-        y[i] = mean + std * a
-        y[i + 1] = mean + std * b
-    if y.size % 2:
-        y[y.size - 1] = mean + std * normal_pair(key, y.size // 2)[0]
-    advance(state)
+    for pair in range(first, end):
+        a, b = normal_pair(key, pair)
+        y[2 * pair] = mean + std * a
+        if 2 * pair + 1 < y.size:
+            y[2 * pair + 1] = mean + std * b
 
 
-def launch_normal(state: Array, mean: float, std: float, y: Array) -> Launch:
+def launch_normal(state: Array, mean: float, std: float, y: Array) -> list[Launch]:
     """Each of y normal with this mean and standard deviation; y is floating."""
-    return _normal(state, float(mean), float(std), y.reshape(-1))
+    flat, numbers = y.reshape(-1), (float(mean), float(std))
+    return _drawn(
+        state,
+        -(-y.size // 2),
+        2 * _NORMAL,
+        lambda first, end: _normal(state, *numbers, flat, first, end),
+    )
 
 
 @kernel()
-def _range(start: Any, step: Any, y: Any) -> None:
+def _range(start: Any, step: Any, y: Any, first: int) -> None:
     for i in range(y.size):
-        y[i] = start + y.dtype.type(i) * step
+        y[i] = start + y.dtype.type(first + i) * step
 
 
 def launch_range(start: Any, step: Any, y: Array) -> Launch:
     """y[i] = start + i * step, in the type of y."""
-    element = y.dtype.type
-    return _range(element(start), element(step), y.reshape(-1))
+    element, flat = y.dtype.type, y.reshape(-1)
+    ends = element(start), element(step)
+    return divisible(
+        y.size, moving(y), lambda first, end: _range(*ends, flat[first:end], first), CHUNK
+    )
 
 
 def range_length(start: Any, stop: Any, step: Any) -> int:
@@ -89,16 +125,20 @@ def range_length(start: Any, stop: Any, step: Any) -> int:
 
 
 @kernel()
-def _diagonal(value: Any, step: int, y: Any) -> None:
+def _diagonal(value: Any, step: int, y: Any, first: int) -> None:
+    """A part of the elements, from the one called `first` on."""
     for i in range(y.size):
         y[i] = 0
-    for i in range(0, y.size, step):
+    for i in range(-first % step, y.size, step):
         y[i] = value[0]
 
 
 def launch_diagonal(value: Array, step: int, y: Array) -> Launch:
     """y = 0, but for each step-th element, which is the one element of value, of the same type."""
-    return _diagonal(bits(value), max(step, 1), bits(y).reshape(-1))
+    own, flat, by = bits(value), bits(y).reshape(-1), max(step, 1)
+    return divisible(
+        y.size, moving(y), lambda first, end: _diagonal(own, by, flat[first:end], first), CHUNK
+    )
 
 
 # ---------------------------------------------------------------- choices
@@ -165,14 +205,17 @@ def launch_different(call: Call, low: int, high: int, avoid: Array, y: Array) ->
 
 
 @kernel()
-def _choose_by_weight(state: Any, weights: Any, values: Any, indices: Any, chosen: Any) -> None:
+def _choose_by_weight(
+    state: Any, weights: Any, values: Any, indices: Any, chosen: Any, first: int
+) -> None:
+    """Some of the rows, from the one called `first` on."""
     key = stream(state)
     for r in range(weights.shape[0]):
-        total = 0.0
+        total = np.float64(0)
         for c in range(weights.shape[1]):
             total += weights[r, c]
-        mark = uniform01(key, r) * total
-        total = 0.0
+        mark = uniform01(key, first + r) * total
+        total = np.float64(0)
         place = 0
         for c in range(weights.shape[1]):
             if weights[r, c] > 0:
@@ -183,21 +226,27 @@ def _choose_by_weight(state: Any, weights: Any, values: Any, indices: Any, chose
         indices[r] = place
         if chosen.size > 0:
             chosen[r] = values[r, place]
-    advance(state)
 
 
 def launch_choose_by_weight(
     state: Array, weights: Array, values: Array, indices: Array, chosen: Array
-) -> Launch:
+) -> list[Launch]:
     """indices[r] = a column of row r, as likely as its weight; chosen, unless empty, its value."""
-    return _choose_by_weight(state, weights, values, indices, chosen)
+
+    def part(first: int, end: int) -> Launch:
+        rows = (weights[first:end], values[first:end], indices[first:end])
+        own = chosen[first:end] if chosen.size else chosen
+        return _choose_by_weight(state, *rows, own, first)
+
+    work = moving(weights) / max(len(weights), 1)
+    return _drawn(state, len(weights), _UNIFORM + 10 * work, part, 1)
 
 
 @kernel()
-def _choose_by_sums(state: Any, sums: Any, y: Any) -> None:
+def _choose_by_sums(state: Any, sums: Any, y: Any, first: int) -> None:
     key = stream(state)
     for i in range(y.size):
-        mark = uniform01(key, i) * sums[sums.size - 1]
+        mark = uniform01(key, first + i) * sums[sums.size - 1]
         low, high = 0, sums.size - 1
         while low < high:
             middle = (low + high) // 2
@@ -206,9 +255,12 @@ def _choose_by_sums(state: Any, sums: Any, y: Any) -> None:
             else:
                 low = middle + 1
         y[i] = low
-    advance(state)
 
 
-def launch_choose_by_sums(state: Array, sums: Array, y: Array) -> Launch:
+def launch_choose_by_sums(state: Array, sums: Array, y: Array) -> list[Launch]:
     """y = places, as likely as the running sums grow there; y is empty if sums is."""
-    return _choose_by_sums(state, sums, y.reshape(-1))
+    flat = y.reshape(-1)
+    work = _UNIFORM * (1 + sums.size.bit_length())
+    return _drawn(
+        state, y.size, work, lambda first, end: _choose_by_sums(state, sums, flat[first:end], first)
+    )

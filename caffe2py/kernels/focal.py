@@ -12,29 +12,33 @@ from typing import Any
 import numpy as np
 
 from caffe2py.errors import Error, ValueRangeError
+from caffe2py.kernels.device import doubles, launch_total, on_cuda
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import is_on_device
 from caffe2py.kernels.vectormath import exp, log1p, power, sigmoid
 from caffe2py.registry.context import Launch
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 
 _LAST_STATUS = 2**31 - 1
 
-#: A probability below this counts as this in logarithms; a count below _LEAST_COUNT as that.
-_TINY = float(np.finfo(np.float32).tiny)
-_LEAST_COUNT = 1e-5
-_MOST_COST = -math.log(_TINY)
+#: A probability below this counts as this in logarithms; a count below LEAST_COUNT as that.
+TINY = float(np.finfo(np.float32).tiny)
+LEAST_COUNT = 1e-5
+_MOST_COST = -math.log(TINY)
 
 #: The label of what takes no part.
-_IGNORED = -1
+IGNORED = -1
 
 
-def _softplus(x):
+def softplus(x):
+    """log(1 + exp(x)), from the side that does not overflow."""
     return max(x, 0.0) + log1p(exp(-abs(x)))
 
 
 def _explain_label(labels: Array, last: int) -> Callable[[int], Error]:
     def explain(status: int) -> Error:
-        label = labels.reshape(-1)[status - 1]
+        label = on_host(labels.reshape(-1)[status - 1 : status])[0]
         return ValueRangeError(
             f"label {label} at position {status - 1} is out of range: expected -1 (ignored) to "
             f"{last}"
@@ -51,10 +55,10 @@ def _sigmoid_loss(x: Any, targets: Any, normalize: bool, scale: float, y: Any) -
     total = 0.0
     count = 0.0
     for i in range(x.size):
-        loss = _softplus(np.float64(x[i])) - x[i] * np.float64(targets[i])
-        total += loss if targets[i] != _IGNORED else 0.0
-        count += 1.0 if targets[i] != _IGNORED else 0.0
-    y[0] = scale * total / (max(count, _LEAST_COUNT) if normalize else 1.0)
+        loss = softplus(np.float64(x[i])) - x[i] * np.float64(targets[i])
+        total += loss if targets[i] != IGNORED else 0.0
+        count += 1.0 if targets[i] != IGNORED else 0.0
+    y[0] = scale * total / (max(count, LEAST_COUNT) if normalize else 1.0)
 
 
 @kernel()
@@ -63,26 +67,37 @@ def _sigmoid_loss_gradient(
 ) -> None:
     count = 0.0
     for i in range(x.size):
-        count += 0.0 if targets[i] == _IGNORED else 1.0
-    factor = scale * dy[0] / (max(count, _LEAST_COUNT) if normalize else 1.0)
+        count += 0.0 if targets[i] == IGNORED else 1.0
+    factor = scale * dy[0] / (max(count, LEAST_COUNT) if normalize else 1.0)
     for i in range(x.size):
         slope = factor * (sigmoid(np.float64(x[i])) - targets[i])
-        dx[i] = slope if targets[i] != _IGNORED else 0.0
+        dx[i] = slope if targets[i] != IGNORED else 0.0
 
 
 def launch_sigmoid_loss(
     x: Array, targets: Array, y: Array, *, normalize: bool, scale: float
-) -> Launch:
+) -> list[Launch]:
     """y = scale * the sum (or mean) of the cross entropy of sigmoid(x) with targets of 0 and 1."""
-    return _sigmoid_loss(x.reshape(-1), targets.reshape(-1), normalize, float(scale), y.reshape(-1))
+    both, numbers = (x.reshape(-1), targets.reshape(-1)), (normalize, float(scale))
+    if is_on_device(x):
+        return launch_total("focal.SIGMOID", x.size, both, y, numbers)
+    return [_sigmoid_loss(*both, *numbers, y.reshape(-1))]
 
 
 def launch_sigmoid_loss_gradient(
     x: Array, targets: Array, dy: Array, dx: Array, *, normalize: bool, scale: float
-) -> Launch:
+) -> list[Launch]:
     """dx of launch_sigmoid_loss."""
-    flat = (a.reshape(-1) for a in (x, targets, dy))
-    return _sigmoid_loss_gradient(*flat, normalize, float(scale), dx.reshape(-1))
+    flat = [a.reshape(-1) for a in (x, targets, dy)]
+    numbers = (normalize, float(scale))
+    if not is_on_device(x):
+        return [_sigmoid_loss_gradient(*flat, *numbers, dx.reshape(-1))]
+    factor = doubles(x, 1)
+    result = (*numbers, flat[2])
+    return [
+        *launch_total("focal.SIGMOID_FACTOR", x.size, flat[1:2], factor, result),
+        on_cuda("focal.SIGMOID_SLOPES")(*flat[:2], factor, dx.reshape(-1)),
+    ]
 
 
 # ---------------------------------------------------------------- sigmoid focal loss
@@ -94,15 +109,30 @@ def _misplaced(labels, classes):
     for a in range(images * anchors):
         for s in range(pixels):
             label = labels[a // anchors, a % anchors, s]
-            if label < _IGNORED or label > classes:
+            if label < IGNORED or label > classes:
                 return min(a * pixels + s + 1, _LAST_STATUS)
     return 0
 
 
 def _cost(logit, hit):
     """-log of the probability of what is the case, at most that of the smallest number."""
-    cost = _softplus(-logit if hit else logit)
+    cost = softplus(-logit if hit else logit)
     return _MOST_COST if hit and cost > _MOST_COST else cost
+
+
+def focal_loss(logit, hit, alpha, gamma):
+    """The loss of one logit; `hit`: its class is the one that is there."""
+    p = sigmoid(logit)
+    factor = power(1.0 - p if hit else p, gamma) * (alpha if hit else 1.0 - alpha)
+    return factor * _cost(logit, hit)
+
+
+def focal_slope(logit, hit, alpha, gamma, share):
+    """Its derivative, times `share`."""
+    p = sigmoid(logit)
+    own, other = (p, 1.0 - p) if hit else (1.0 - p, p)
+    factor = power(other, gamma) * (-alpha if hit else 1.0 - alpha)
+    return share * factor * (other + gamma * own * _cost(logit, hit))
 
 
 @kernel("reassoc")
@@ -120,12 +150,8 @@ def _sigmoid_focal(
         for c in range(classes):
             row = x[a // anchors, a % anchors, c]
             for s in range(pixels):
-                logit = np.float64(row[s])
-                p = sigmoid(logit)
-                hit = known[s] == c + 1
-                factor = power(1.0 - p if hit else p, gamma) * (alpha if hit else 1.0 - alpha)
-                loss = factor * _cost(logit, hit)
-                total += loss if known[s] != _IGNORED else 0.0
+                loss = focal_loss(np.float64(row[s]), known[s] == c + 1, alpha, gamma)
+                total += loss if known[s] != IGNORED else 0.0
     y[0] = scale * total / max(np.float64(positives[0]), 1.0)
     return 0
 
@@ -152,28 +178,27 @@ def _sigmoid_focal_gradient(
             row = x[a // anchors, a % anchors, c]
             out = dx[a // anchors, a % anchors, c]
             for s in range(pixels):
-                logit = np.float64(row[s])
-                p = sigmoid(logit)
-                hit = known[s] == c + 1
-                own, other = (p, 1.0 - p) if hit else (1.0 - p, p)
-                factor = power(other, gamma) * (-alpha if hit else 1.0 - alpha)
-                slope = share * factor * (other + gamma * own * _cost(logit, hit))
-                out[s] = slope if known[s] != _IGNORED else 0.0
+                slope = focal_slope(np.float64(row[s]), known[s] == c + 1, alpha, gamma, share)
+                out[s] = slope if known[s] != IGNORED else 0.0
     return 0
 
 
 def launch_sigmoid_focal(
     x: Array, labels: Array, positives: Array, y: Array, *, alpha: float, gamma: float, scale: float
-) -> Launch:
+) -> list[Launch]:
     """y = scale * the focal loss of logits (images, anchors, classes, pixels) / positives.
 
     Label 0 is background, c + 1 the class c. ValueRangeError (at run time) for other labels.
     """
     explain = _explain_label(labels, x.shape[2])
     numbers = (float(alpha), float(gamma), float(scale))
-    return _sigmoid_focal(
-        x, labels, positives.reshape(-1), *numbers, y.reshape(-1), explain=explain
-    )
+    one = positives.reshape(-1)
+    if is_on_device(x):
+        flat, sizes = (x.reshape(-1), labels.reshape(-1)), x.shape[2:]
+        check = on_cuda("focal.CHECK_LABELS")(flat[1], x.shape[2], explain=explain)
+        over = (*flat, *sizes, *numbers[:2])
+        return [check, *launch_total("focal.FOCAL", x.size, over, y, (one, numbers[2]))]
+    return [_sigmoid_focal(x, labels, one, *numbers, y.reshape(-1), explain=explain)]
 
 
 def launch_sigmoid_focal_gradient(
@@ -186,12 +211,17 @@ def launch_sigmoid_focal_gradient(
     alpha: float,
     gamma: float,
     scale: float,
-) -> Launch:
+) -> list[Launch]:
     """dx of launch_sigmoid_focal."""
     explain = _explain_label(labels, x.shape[2])
     numbers = (float(alpha), float(gamma), float(scale))
     ones = (positives.reshape(-1), dy.reshape(-1))
-    return _sigmoid_focal_gradient(x, labels, *ones, *numbers, dx, explain=explain)
+    if is_on_device(x):
+        flat = (x.reshape(-1), labels.reshape(-1), *x.shape[2:])
+        check = on_cuda("focal.CHECK_LABELS")(flat[1], x.shape[2], explain=explain)
+        slopes = on_cuda("focal.FOCAL_SLOPES")
+        return [check, slopes(*flat, *ones, *numbers, dx.reshape(-1))]
+    return [_sigmoid_focal_gradient(x, labels, *ones, *numbers, dx, explain=explain)]
 
 
 # ---------------------------------------------------------------- softmax focal loss
@@ -215,13 +245,13 @@ def _softmax_focal(
                 for c in range(classes):
                     p[n, a, c, s] = math.exp(np.float64(x[n, a, c, s] - top)) / norm
                 label = labels[n, a, s]
-                if label < _IGNORED or label >= classes:
+                if label < IGNORED or label >= classes:
                     return min((n * anchors + a) * pixels + s + 1, _LAST_STATUS)
-                if label == _IGNORED:
+                if label == IGNORED:
                     continue
                 own = np.float64(p[n, a, label, s])
                 weight = 1.0 - alpha if label == 0 else alpha
-                total -= weight * (1.0 - own) ** gamma * math.log(max(own, _TINY))
+                total -= weight * (1.0 - own) ** gamma * math.log(max(own, TINY))
     y[0] = scale * total / max(np.float64(positives[0]), 1.0)
     return 0
 
@@ -243,16 +273,16 @@ def _softmax_focal_gradient(
         for a in range(anchors):
             for s in range(pixels):
                 label = labels[n, a, s]
-                if label < _IGNORED or label >= classes:
+                if label < IGNORED or label >= classes:
                     return min((n * anchors + a) * pixels + s + 1, _LAST_STATUS)
                 slope = 0.0
-                if label != _IGNORED:
+                if label != IGNORED:
                     own = np.float64(p[n, a, label, s])
                     rest = 1.0 - own
                     weight = 1.0 - alpha if label == 0 else alpha
                     slope = -(rest**gamma)
                     if rest > 0.0 and gamma != 0.0:
-                        slope += gamma * rest ** (gamma - 1.0) * own * math.log(max(own, _TINY))
+                        slope += gamma * rest ** (gamma - 1.0) * own * math.log(max(own, TINY))
                     slope *= weight * factor
                 for c in range(classes):
                     one = 1.0 if c == label else 0.0
@@ -270,7 +300,7 @@ def launch_softmax_focal(
     alpha: float,
     gamma: float,
     scale: float,
-) -> Launch:
+) -> list[Launch]:
     """p = softmax over the classes of x (images, anchors, classes, pixels); y = its focal loss.
 
     Label 0 is background. ValueRangeError (at run time) for labels that are no class.
@@ -278,7 +308,17 @@ def launch_softmax_focal(
     explain = _explain_label(labels, x.shape[2] - 1)
     numbers = (float(alpha), float(gamma), float(scale))
     one = positives.reshape(-1)
-    return _softmax_focal(x, labels, one, *numbers, y.reshape(-1), p, explain=explain)
+    if not is_on_device(x):
+        return [_softmax_focal(x, labels, one, *numbers, y.reshape(-1), p, explain=explain)]
+    losses = doubles(x, labels.size)
+    both = numbers[:2]
+    return [
+        on_cuda("focal.SOFTMAX_FOCAL")(x, labels, *both, losses, p, explain=explain),
+        *launch_total("focal.SHARED_LOSS", labels.size, (losses,), y, (one, numbers[2])),
+    ]
+
+
+_softmax_focal_gradient.form_from("focal", "softmax_focal_gradient")
 
 
 def launch_softmax_focal_gradient(

@@ -9,9 +9,12 @@ import numpy as np
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows, is_on_device
 from caffe2py.kernels.rows import largest
 from caffe2py.kernels.vectormath import exp
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 
 # ---------------------------------------------------------------- softmax of channels
@@ -37,6 +40,9 @@ def _softmax(x: Any, line: Any, y: Any) -> None:
                 y[n, c, i] /= total[i]
 
 
+_softmax.form_from("heads", "softmax")
+
+
 @kernel("reassoc")
 def _softmax_gradient(y: Any, dy: Any, line: Any, dx: Any) -> None:
     total = line[0]
@@ -49,6 +55,9 @@ def _softmax_gradient(y: Any, dy: Any, line: Any, dx: Any) -> None:
         for c in range(y.shape[1]):
             for i in range(y.shape[2]):
                 dx[n, c, i] = y[n, c, i] * (dy[n, c, i] - total[i])
+
+
+_softmax_gradient.form_from("heads", "softmax_gradient")
 
 
 def launch_middle_softmax(call: Call, x: Array, y: Array) -> Launch:
@@ -115,29 +124,37 @@ def _best(plane: Any) -> Any:
     return row, column
 
 
+def place_best(plane: Any, row: Any, column: Any, box: Any, share: Any, y: Any, k: Any) -> None:
+    """Column k of y: x, y, score and share of the best place of a map, in its box."""
+    number = plane.dtype.type
+    size = number(plane.shape[0])
+    left, top = box[0], box[1]
+    width = max(box[2] - left, number(1))
+    height = max(box[3] - top, number(1))
+    down, right, score = _peak(plane, row, column)
+    half = number(0.5)
+    y[0, k] = left + (number(column) + right + half) * width / size
+    y[1, k] = top + (number(row) + down + half) * height / size
+    y[2, k] = score
+    y[3, k] = 0
+    if share:
+        total = number(0)
+        for i in range(plane.shape[0]):
+            for j in range(plane.shape[1]):
+                total += exp(plane[i, j] - plane[row, column])
+        y[3, k] = number(1) / total
+
+
 @kernel()
 def _best_places(maps: Any, boxes: Any, share: Any, y: Any) -> None:
-    number = maps.dtype.type
-    size = maps.shape[2]
     for r in range(maps.shape[0]):
-        left, top = boxes[r, 0], boxes[r, 1]
-        width = max(boxes[r, 2] - left, number(1))
-        height = max(boxes[r, 3] - top, number(1))
         for k in range(maps.shape[1]):
             plane = maps[r, k]
             row, column = _best(plane)
-            down, right, score = _peak(plane, row, column)
-            half = number(0.5)
-            y[r, 0, k] = left + (number(column) + right + half) * width / number(size)
-            y[r, 1, k] = top + (number(row) + down + half) * height / number(size)
-            y[r, 2, k] = score
-            y[r, 3, k] = 0
-            if share:
-                total = number(0)
-                for i in range(size):
-                    for j in range(size):
-                        total += exp(plane[i, j] - plane[row, column])
-                y[r, 3, k] = number(1) / total
+            place_best(plane, row, column, boxes[r], share, y[r], k)
+
+
+_best_places.form_from("heads", "best_places")
 
 
 def launch_best_places(maps: Array, boxes: Array, share: bool, y: Array) -> Launch:
@@ -145,7 +162,9 @@ def launch_best_places(maps: Array, boxes: Array, share: bool, y: Array) -> Laun
 
     maps are (boxes, maps of each, size, size) with a size of 2 or more, y (boxes, 4, maps of each).
     """
-    return _best_places(maps, boxes, share, y)
+    return by_rows(
+        lambda own, box, out: _best_places(own, box, share, out), maps, boxes, y, effort=10
+    )
 
 
 # ---------------------------------------------------------------- chosen rows
@@ -166,14 +185,18 @@ def _put_back(labels: Any, rows: Any, y: Any) -> Any:
     return 0 if at == rows.shape[0] else 1
 
 
-def launch_put_back(labels: Array, rows: Array, y: Array) -> Launch:
+def launch_put_back(labels: Array, rows: Array, y: Array) -> list[Launch]:
     """y[r] = the next of the rows where labels[r] > 0, 0 elsewhere; matrices of numbers.
 
     ValueRangeError (at run time) unless there is one row for each positive label.
     """
 
     def explain(_status: int) -> Error:
-        count = int(np.count_nonzero(labels > 0))
+        count = int(np.count_nonzero(on_host(labels) > 0))
         return ValueRangeError(f"there are {count} positive label(s), for {len(rows)} row(s)")
 
-    return _put_back(labels, bits(rows), bits(y), explain=explain)
+    args = labels, bits(rows), bits(y)
+    if is_on_device(labels):
+        launches: list[Launch] = late("kernels.cuda.heads", "launch_put_back")(*args, explain)
+        return launches
+    return [_put_back(*args, explain=explain)]

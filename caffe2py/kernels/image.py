@@ -6,16 +6,19 @@ last `inner` counts them.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 from caffe2py.errors import Error
 from caffe2py.kernels.elementwise import FLOATS
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.jit import Kernel, kernel
+from caffe2py.kernels.parallel import by_rows, is_on_device
 from caffe2py.kernels.window import channels_last
 from caffe2py.registry.context import Launch
 from caffe2py.registry.infer import Query, require_dtype, require_rank
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 
 Dims = tuple[int | None, ...]
@@ -59,6 +62,9 @@ def _gather_pixels(x: Any, rows: Any, columns: Any, value: Any, y: Any) -> None:
                         y[n, i, j, k] = x[n, rows[i], columns[j], k]
 
 
+_gather_pixels.form_from("images", "gather_pixels")
+
+
 @kernel()
 def _gather_elements(x: Any, rows: Any, columns: Any, value: Any, y: Any) -> None:
     """The same where a pixel is one element; a row that is shown again is copied."""
@@ -78,13 +84,21 @@ def _gather_elements(x: Any, rows: Any, columns: Any, value: Any, y: Any) -> Non
                     target[j] = source[columns[j]] if columns[j] >= 0 else value
 
 
+_gather_elements.form_from("images", "gather_elements")
+
+
 def launch_gather_pixels(x: Array, rows: Array, columns: Array, value: float, y: Array) -> Launch:
     """y[n, i, j] = x[n, rows[i], columns[j]], or `value` where one of these is -1."""
     number = x.dtype.type(value)
     if x.shape[3] == 1:
         images, shown = x.reshape(x.shape[:3]), y.reshape(y.shape[:3])
-        return _gather_elements(images, rows, columns, number, shown)
-    return _gather_pixels(x, rows, columns, number, y)
+        run = functools.partial(_gathered, _gather_elements, rows, columns, number)
+        return by_rows(run, images, shown)
+    return by_rows(functools.partial(_gathered, _gather_pixels, rows, columns, number), x, y)
+
+
+def _gathered(loop: Kernel, rows: Array, columns: Array, value: Any, x: Array, y: Array) -> Launch:
+    return loop(x, rows, columns, value, y)
 
 
 def clear(images: Any) -> None:
@@ -109,7 +123,10 @@ def _scatter_pixels(dy: Any, rows: Any, columns: Any, dx: Any) -> None:
 
 def launch_scatter_pixels(dy: Array, rows: Array, columns: Array, dx: Array) -> Launch:
     """The way back: dx[n, rows[i], columns[j]] += dy[n, i, j], from zeros; -1 goes nowhere."""
-    return _scatter_pixels(dy, rows, columns, dx)
+    if is_on_device(dy):
+        launch: Launch = late("kernels.cuda.images", "launch_scatter")(dy, rows, columns, dx)
+        return launch
+    return by_rows(lambda b, a: _scatter_pixels(b, rows, columns, a), dy, dx)
 
 
 # ---------------------------------------------------------------- regions
@@ -219,6 +236,9 @@ def _align(x: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any, y: Any) -> 
     return 0
 
 
+_align.form_from("regions", "align")
+
+
 @kernel()
 def _align_gradient(dy: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any, dx: Any) -> Any:
     clear(dx)
@@ -227,6 +247,9 @@ def _align_gradient(dy: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any, d
         if status:
             return status
     return 0
+
+
+_align_gradient.form_from("regions", "align_gradient")
 
 
 Explain = Callable[[int], Error]

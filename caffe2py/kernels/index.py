@@ -12,10 +12,12 @@ import numpy as np
 
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.callback import launch_assign, launch_python
-from caffe2py.kernels.copy import bits
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.copy import bits, launch_copy, launch_fill
+from caffe2py.kernels.jit import Kernel, kernel
 from caffe2py.kernels.parallel import by_rows, divisible, moving
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, shape_text
 
@@ -41,10 +43,15 @@ def index_error(index: int, position: int, size: int, *, wrap: bool = False) -> 
 
 def _explainer(indices: Array, size: int, *, wrap: bool = False) -> Callable[[int], Error]:
     def explain(status: int) -> Error:
-        index = int(indices.reshape(-1)[status - 1])
+        index = int(on_host(indices).reshape(-1)[status - 1])
         return index_error(index, status - 1, size, wrap=wrap)
 
     return explain
+
+
+def _form(kernel_: Kernel, name: str) -> None:
+    """Devices run the form of this name."""
+    kernel_.form_later(lambda: late("kernels.cuda.chosen", name))
 
 
 def _flat(x: Array, shape: tuple[int, ...]) -> Array:
@@ -55,7 +62,7 @@ def _flat(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 @kernel()
-def _gather(x, indices, step, wrap, y, first, end):
+def _gather(x: Any, indices: Any, step: Any, wrap: Any, y: Any, first: Any, end: Any) -> Any:
     """y[o, k] = x[o, indices[o * step + k]], the rows `first` to `end` of y."""
     _, size, inner = x.shape
     count = y.shape[1]
@@ -73,8 +80,11 @@ def _gather(x, indices, step, wrap, y, first, end):
     return 0
 
 
+_form(_gather, "GATHER")
+
+
 @kernel()
-def _gather_gradient(dy, indices, step, wrap, dx):
+def _gather_gradient(dy: Any, indices: Any, step: Any, wrap: Any, dx: Any) -> Any:
     """dx[o, indices[o * step + k]] += dy[o, k], starting from 0."""
     outer, size, inner = dx.shape
     for o in range(outer):
@@ -105,7 +115,7 @@ def launch_gather(
         raise ShapeError(f"{flat.size} indices are too few for {shape_text(y.shape)}")
     explain = _explainer(indices, x.shape[1], wrap=wrap)
     if x.dtype == STRING:
-        return launch_python(lambda: _gather_objects(x, flat, step, wrap, y))
+        return launch_python(lambda: _gather_objects(x, on_host(flat), step, wrap, y))
     arrays = (_flat(x, x.shape), flat, step, wrap, _flat(y, y.shape))
 
     def part(first: int, end: int) -> Launch:
@@ -127,24 +137,35 @@ def _gather_objects(x: Array, indices: Array, step: int, wrap: bool, y: Array) -
 
 def launch_gather_gradient(
     dy: Array, indices: Array, dx: Array, *, step: int = 0, wrap: bool = False
-) -> Launch:
+) -> list[Launch]:
     """dx[o, indices[o * step + k]] += dy[o, k], starting from 0; the arrays have three axes."""
     flat = indices.reshape(-1)
     if flat.size < (dy.shape[1] if step == 0 else dy.shape[0] * step):
         raise ShapeError(f"{flat.size} indices are too few for {shape_text(dy.shape)}")
     explain = _explainer(indices, dx.shape[1], wrap=wrap)
-    return _gather_gradient(dy, flat, step, wrap, dx, explain=explain)
+    if not isinstance(dx, np.ndarray):
+        return _runs("launch_add_gathered", dy, flat, step, wrap, dx, explain)
+    return [_gather_gradient(dy, flat, step, wrap, dx, explain=explain)]
+
+
+def _runs(name: str, *args: Any) -> list[Launch]:
+    """What devices do with indices that may come several times: they sort them first."""
+    launches: list[Launch] = late("kernels.cuda.runs", name)(*args)
+    return launches
 
 
 # ---------------------------------------------------------------- scatter
 
 
 @kernel()
-def _check(indices, size):
+def _check(indices: Any, size: Any) -> Any:
     for k in range(indices.size):
         if not 0 <= indices[k] < size:
             return _status(k)
     return 0
+
+
+_form(_check, "CHECK")
 
 
 @kernel()
@@ -192,10 +213,15 @@ def launch_scatter(indices: Array, values: Array, x: Array) -> list[Launch]:
     if x.dtype == STRING:
 
         def assign() -> None:
-            for index, row in zip(flat.tolist(), values, strict=True):
+            for index, row in zip(on_host(flat).tolist(), values, strict=True):
                 x[index] = row
 
         return [check, launch_python(assign)]
+    if not isinstance(x, np.ndarray):
+        return [
+            check,
+            *_runs("launch_assign", flat, _flat(values, values.shape), _flat(x, x.shape)),
+        ]
     return [check, _assign(flat, _flat(values, values.shape), _flat(x, x.shape))]
 
 
@@ -208,20 +234,23 @@ def launch_scatter_sum(
     is first scaled as often, then gets all that is added.
     """
     flat = indices.reshape(-1)
+    for values, _ in parts:
+        if values.shape != (flat.size, x.shape[1]):
+            raise ShapeError(f"{shape_text(values.shape)} for {flat.size} of {shape_text(x.shape)}")
     launches = [launch_check(indices, x.shape[0])]
+    if not isinstance(x, np.ndarray):
+        return [*launches, *_runs("launch_sum", flat, parts, x, weight)]
     if weight is None:
         launches.append(_zero(x.reshape(-1)))
     else:
         launches.append(_scale(weight.reshape(-1), flat, x))
     for values, factor in parts:
-        if values.shape != (flat.size, x.shape[1]):
-            raise ShapeError(f"{shape_text(values.shape)} for {flat.size} of {shape_text(x.shape)}")
         launches.append(_add(factor.reshape(-1), flat, values, x))
     return launches
 
 
 @kernel()
-def _one_hot(indices, y):
+def _one_hot(indices: Any, y: Any) -> Any:
     for k in range(indices.size):
         if not 0 <= indices[k] < y.shape[1]:
             return _status(k)
@@ -229,6 +258,9 @@ def _one_hot(indices, y):
             y[k, c] = 0
         y[k, indices[k]] = 1
     return 0
+
+
+_form(_one_hot, "ONE_HOT")
 
 
 def launch_one_hot(indices: Array, y: Array) -> Launch:
@@ -253,10 +285,11 @@ def _from_box(big, sizes, steps, width, small):
             target[i] = source[i]
 
 
+_from_box.form_later(lambda: late("kernels.cuda.moved", "FROM_BOX"))
+
+
 @kernel()
 def _into_box(big, first, sizes, steps, width, small):
-    for i in range(big.size):
-        big[i] = 0
     for row in range(small.size // width):
         rest = row
         at = first
@@ -267,6 +300,9 @@ def _into_box(big, first, sizes, steps, width, small):
         source = small[row * width : (row + 1) * width]
         for i in range(width):
             target[i] = source[i]
+
+
+_into_box.form_later(lambda: late("kernels.cuda.moved", "INTO_BOX"))
 
 
 def _walk(shape: Sequence[int], box: Sequence[int]) -> tuple[Array, Array, int]:
@@ -297,17 +333,21 @@ def launch_slice(x: Array, starts: Sequence[int], y: Array) -> list[Launch]:
         return [launch_assign(y, x[box])]
     if y.size == 0:
         return []
-    big = bits(x).reshape(-1)[_first(x.shape, starts) :]
-    return [_from_box(big, *_walk(x.shape, y.shape), bits(y).reshape(-1))]
+    big, small = bits(x).reshape(-1)[_first(x.shape, starts) :], bits(y).reshape(-1)
+    sizes, steps, width = _walk(x.shape, y.shape)
+    if not sizes.size:
+        return [launch_copy(big[:width], small)]
+    return [_from_box(big, sizes, steps, width, small)]
 
 
-def launch_slice_gradient(dy: Array, starts: Sequence[int], dx: Array) -> Launch:
+def launch_slice_gradient(dy: Array, starts: Sequence[int], dx: Array) -> list[Launch]:
     """dx = 0 but for the box that begins at `starts`, which is dy; any type but strings."""
     _require_box(dx, starts, dy)
     first = _first(dx.shape, starts) if dy.size else 0
     sizes, steps, width = _walk(dx.shape, dy.shape)
     big, small = bits(dx).reshape(-1), bits(dy).reshape(-1)
-    return _into_box(big, first, sizes, steps, max(width, 1), small)
+    nothing = np.zeros(1, big.dtype)
+    return [launch_fill(nothing, big), _into_box(big, first, sizes, steps, max(width, 1), small)]
 
 
 def _require_box(big: Array, starts: Sequence[int], small: Array) -> None:
@@ -389,8 +429,11 @@ def _top(x, values, places, y, indices, flat, with_flat):
                     flat[(o * wanted + k) * inner + i] = place
 
 
+_form(_top, "TOP")
+
+
 @kernel()
-def _top_gradient(dy, indices, dx):
+def _top_gradient(dy: Any, indices: Any, dx: Any) -> Any:
     outer, size, inner = dx.shape
     for o in range(outer):
         for s in range(size):
@@ -405,6 +448,9 @@ def _top_gradient(dy, indices, dx):
                     return _status((o * dy.shape[1] + k) * inner + i)
                 dx[o, index, i] = dy[o, k, i]
     return 0
+
+
+_form(_top_gradient, "TOP_GRADIENT")
 
 
 def launch_top(call: Call, x: Array, y: Array, indices: Array, flat: Array | None) -> Launch:
@@ -447,6 +493,9 @@ def _flexible_top(x, counts, values, places, y, indices):
             at += 1
 
 
+_form(_flexible_top, "FLEXIBLE_TOP")
+
+
 def launch_flexible_top(call: Call, x: Array, counts: Array, y: Array, indices: Array) -> Launch:
     """The counts[r] largest of each row of x in order, one row after another, and their columns.
 
@@ -458,7 +507,7 @@ def launch_flexible_top(call: Call, x: Array, counts: Array, y: Array, indices: 
 
 
 @kernel()
-def _flexible_top_gradient(dy, counts, indices, dx):
+def _flexible_top_gradient(dy: Any, counts: Any, indices: Any, dx: Any) -> Any:
     at = 0
     for r in range(dx.shape[0]):
         for c in range(dx.shape[1]):
@@ -469,6 +518,9 @@ def _flexible_top_gradient(dy, counts, indices, dx):
             dx[r, indices[at]] = dy[at]
             at += 1
     return 0
+
+
+_form(_flexible_top_gradient, "FLEXIBLE_TOP_GRADIENT")
 
 
 def launch_flexible_top_gradient(dy: Array, counts: Array, indices: Array, dx: Array) -> Launch:

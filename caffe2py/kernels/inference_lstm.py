@@ -52,6 +52,9 @@ def _advance(gates: Any, bias: Any, cell: Any, hidden: Any, out: Any, column: in
             out[n, column + d] = h
 
 
+_advance.form_from("lstm", "advance")
+
+
 def launch_direction(
     call: Call,
     x: Array,

@@ -13,6 +13,7 @@ The function may return a status; 0 or nothing is success, and an exception beco
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,10 @@ class Kernel:
     def form_later(self, make: Callable[[], Any]) -> None:
         """The same for a form whose text is made when a device asks for it."""
         self._form = make
+
+    def form_from(self, module: str, name: str) -> None:
+        """The same for a form that is `name` in that module of kernels.cuda."""
+        self._form = functools.partial(late, f"kernels.cuda.{module}", name)
 
     @property
     def form(self) -> Any:

@@ -15,9 +15,11 @@ import numpy as np
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.callback import launch_python
 from caffe2py.kernels.copy import bits
-from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import by_rows
+from caffe2py.kernels.jit import Kernel, kernel
+from caffe2py.kernels.parallel import CHUNK, by_rows
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, shape_text
 
@@ -28,11 +30,29 @@ def _status(place: Any) -> Any:
     return min(place + 1, _LAST_STATUS)
 
 
+def _form(kernel_: Kernel, name: str) -> None:
+    """Devices run the form of this name."""
+    kernel_.form_later(lambda: late("kernels.cuda.lists", name))
+
+
+def _there(name: str, *args: Any) -> list[Launch]:
+    """What devices do in several steps."""
+    launches: list[Launch] = late("kernels.cuda.lists", name)(*args)
+    return launches
+
+
+def _require_sum(lengths: Array, size: int, least: int = 0, step: int = 0) -> None:
+    """ShapeError unless lengths, of `least` or more, add up to a size if each grows by a step."""
+    told = on_host(lengths)
+    if told.min(initial=least) < least or int(told.sum(dtype=np.int64)) + step * told.size != size:
+        raise ShapeError(f"lengths do not add up to {size} row(s)")
+
+
 def negative_length(lengths: Array) -> Callable[[int], Error]:
     """What a status means for kernels that refuse a negative length."""
 
     def explain(status: int) -> Error:
-        return ValueRangeError(f"lengths[{status - 1}] is {int(lengths[status - 1])}")
+        return ValueRangeError(f"lengths[{status - 1}] is {int(on_host(lengths)[status - 1])}")
 
     return explain
 
@@ -50,11 +70,12 @@ def _expand(lengths: Any, places: bool, y: Any) -> None:
             k += 1
 
 
-def launch_expand_lengths(lengths: Array, y: Array, *, places: bool = False) -> Launch:
+def launch_expand_lengths(lengths: Array, y: Array, *, places: bool = False) -> list[Launch]:
     """y = s for each row of segment s, or its place in the segment; lengths must add up to y."""
-    if y.size != int(lengths.sum(dtype=np.int64)) or lengths.min(initial=0) < 0:
-        raise ShapeError(f"lengths do not add up to {shape_text(y.shape)}")
-    return _expand(lengths, places, y)
+    _require_sum(lengths, y.size)
+    if not isinstance(y, np.ndarray):
+        return _there("launch_expand_lengths", lengths, places, y)
+    return [_expand(lengths, places, y)]
 
 
 @kernel()
@@ -67,11 +88,12 @@ def _weights(lengths: Any, power: float, y: Any) -> None:
             k += 1
 
 
-def launch_weights(lengths: Array, power: float, y: Array) -> Launch:
+def launch_weights(lengths: Array, power: float, y: Array) -> list[Launch]:
     """y = 1 / lengths[s] ** power for each row of segment s; lengths must add up to y."""
-    if y.size != int(lengths.sum(dtype=np.int64)) or lengths.min(initial=0) < 0:
-        raise ShapeError(f"lengths do not add up to {shape_text(y.shape)}")
-    return _weights(lengths, float(power), y)
+    _require_sum(lengths, y.size)
+    if not isinstance(y, np.ndarray):
+        return _there("launch_weights", lengths, float(power), y)
+    return [_weights(lengths, float(power), y)]
 
 
 @kernel()
@@ -87,11 +109,14 @@ def _offsets(lengths: Any, y: Any) -> Any:
     return 0
 
 
-def launch_offsets(lengths: Array, y: Array) -> Launch:
+def launch_offsets(lengths: Array, y: Array) -> list[Launch]:
     """y[s] = the sum of the lengths before s; y may have one element more, the whole sum."""
     if not lengths.size <= y.size <= lengths.size + 1:
         raise ShapeError(f"no offsets {shape_text(y.shape)} of {lengths.size} lengths")
-    return _offsets(lengths, y, explain=negative_length(lengths))
+    explain = negative_length(lengths)
+    if not isinstance(y, np.ndarray):
+        return _there("launch_offsets", lengths, y, explain)
+    return [_offsets(lengths, y, explain=explain)]
 
 
 @kernel()
@@ -106,11 +131,14 @@ def _ranges(lengths: Any, y: Any) -> Any:
     return 0
 
 
-def launch_ranges(lengths: Array, y: Array) -> Launch:
+def launch_ranges(lengths: Array, y: Array) -> list[Launch]:
     """y[s] = (the sum of the lengths before s, lengths[s])."""
     if y.shape != (lengths.size, 2):
         raise ShapeError(f"no ranges {shape_text(y.shape)} of {lengths.size} lengths")
-    return _ranges(lengths, y, explain=negative_length(lengths))
+    explain = negative_length(lengths)
+    if not isinstance(y, np.ndarray):
+        return _there("launch_ranges", lengths, y, explain)
+    return [_ranges(lengths, y, explain=explain)]
 
 
 @kernel()
@@ -123,13 +151,17 @@ def _common_shape(lengths: Any, y: Any) -> Any:
     return 0
 
 
+_form(_common_shape, "COMMON_SHAPE")
+
+
 def launch_common_shape(lengths: Array, y: Array) -> Launch:
     """y = (number of lengths, the length that all of them are); there must be some."""
 
     def explain(status: int) -> Error:
+        told = on_host(lengths)
         return ValueRangeError(
-            f"lengths must all be the same: lengths[0] is {int(lengths[0])}, "
-            f"lengths[{status - 1}] is {int(lengths[status - 1])}"
+            f"lengths must all be the same: lengths[0] is {int(told[0])}, "
+            f"lengths[{status - 1}] is {int(told[status - 1])}"
         )
 
     return _common_shape(lengths, y, explain=explain)
@@ -143,6 +175,9 @@ def _split(lengths: Any, parts: int, y: Any) -> Any:
         for j in range(parts):
             y[s * parts + j] = lengths[s] // parts + (1 if j < lengths[s] % parts else 0)
     return 0
+
+
+_form(_split, "SPLIT")
 
 
 def launch_split_lengths(lengths: Array, parts: int, y: Array) -> Launch:
@@ -163,16 +198,19 @@ def _masked(lengths: Any, mask: Any, y: Any) -> Any:
     return 0 if k == mask.size else 1
 
 
-def launch_masked_lengths(lengths: Array, mask: Array, y: Array) -> Launch:
+def launch_masked_lengths(lengths: Array, mask: Array, y: Array) -> list[Launch]:
     """y[s] = how many elements of the mask are true in segment s."""
 
     def explain(_status: int) -> Error:
-        if lengths.min(initial=0) < 0:
-            return ValueRangeError(f"lengths[{lengths.argmin()}] is {lengths.min()}")
-        total = int(lengths.sum(dtype=np.int64))
+        told = on_host(lengths)
+        if told.min(initial=0) < 0:
+            return ValueRangeError(f"lengths[{told.argmin()}] is {told.min()}")
+        total = int(told.sum(dtype=np.int64))
         return ValueRangeError(f"the sum of lengths is {total}, but the mask has {mask.size}")
 
-    return _masked(lengths, mask, y, explain=explain)
+    if not isinstance(y, np.ndarray):
+        return _there("launch_masked_lengths", lengths, mask.view(np.uint8), y, explain)
+    return [_masked(lengths, mask, y, explain=explain)]
 
 
 # ---------------------------------------------------------------- segment ids to something else
@@ -210,13 +248,18 @@ def _ids_to_lengths(ids: Any, y: Any) -> Any:
     return 0
 
 
+_form(_ids_to_ranges, "IDS_TO_RANGES")
+_form(_ids_to_lengths, "IDS_TO_LENGTHS")
+
+
 def launch_from_ids(ids: Array, y: Array) -> Launch:
     """y[s] = how many ids are s; for a y of two columns where they begin, and how many they are."""
 
     def explain(status: int) -> Error:
-        before = f" follows {int(ids[status - 2])}" if status > 1 else ""
+        told = on_host(ids)
+        before = f" follows {int(told[status - 2])}" if status > 1 else ""
         return ValueRangeError(
-            f"segment id {int(ids[status - 1])} at position {status - 1}{before}; ids must be "
+            f"segment id {int(told[status - 1])} at position {status - 1}{before}; ids must be "
             f"sorted, from 0 to {y.shape[0] - 1}"
         )
 
@@ -235,6 +278,9 @@ def _take(x: Any, rows: Any, pads: Any, y: Any) -> None:
             target[i] = source[i]
 
 
+_form(_take, "TAKE")
+
+
 def launch_take(x: Array, rows: Array, pads: Array, y: Array) -> Launch:
     """y[k] = x[rows[k]], or pads[-1 - rows[k]] for a negative row; matrices of any type.
 
@@ -248,14 +294,17 @@ def launch_take(x: Array, rows: Array, pads: Array, y: Array) -> Launch:
         return by_rows(lambda a, b: _take(source, a, padding_, b), rows.reshape(-1), bits(y))
 
     def assign() -> None:
-        y[...] = np.concatenate([pads[::-1], x])[rows.reshape(-1) + len(pads)]
+        y[...] = np.concatenate([pads[::-1], x])[on_host(rows).reshape(-1) + len(pads)]
 
     return launch_python(assign)
 
 
 def padding(call: Call, like: Array, value: float = 0) -> Array:
     """One row of padding for the matrix `like`: the value, or empty strings."""
-    row = call.scratch((1, like.shape[1]), like.dtype)
+    if isinstance(like, np.ndarray) and like.dtype != STRING:
+        row = call.scratch((1, like.shape[1]), like.dtype)
+    else:
+        row = np.empty((1, like.shape[1]), like.dtype)  # a device takes it as a table
     if like.dtype == STRING:
         row[...] = b""
     else:
@@ -281,7 +330,7 @@ def _map_padded(
 
 def launch_map_padded(
     lengths: Array, count: int, most: int, rows: Array, *, clip: bool, places_first: bool = False
-) -> Launch:
+) -> list[Launch]:
     """Map of `count` rows to segments of `most` rows each: padded with -1, cut where `clip`.
 
     rows is (segments, most) or, with places_first, (most, segments). ValueRangeError (at run time)
@@ -292,14 +341,18 @@ def launch_map_padded(
         raise ShapeError(f"no map {shape_text(rows.shape)} of {segments} times {most} rows")
 
     def explain(status: int) -> Error:
-        total = int(lengths.sum(dtype=np.int64))
-        length = int(lengths[status - 1]) if status <= segments else 0
-        if lengths.min(initial=0) >= 0 and total != count:
+        told = on_host(lengths)
+        total = int(told.sum(dtype=np.int64))
+        length = int(told[status - 1]) if status <= segments else 0
+        if told.min(initial=0) >= 0 and total != count:
             return ValueRangeError(f"the sum of lengths is {total}, but there are {count} rows")
         return ValueRangeError(f"lengths[{status - 1}] is {length}; expected 0 to {most}")
 
     steps = (1, segments) if places_first else (most, 1)
-    return _map_padded(lengths, count, most, clip, *steps, rows.reshape(-1), explain=explain)
+    flat = rows.reshape(-1)
+    if not isinstance(rows, np.ndarray):
+        return _there("launch_map_padded", lengths, count, most, clip, steps, flat, explain)
+    return [_map_padded(lengths, count, most, clip, *steps, flat, explain=explain)]
 
 
 @kernel()
@@ -314,12 +367,13 @@ def _map_packed(lengths: Any, most: int, by_segment: int, by_place: int, rows: A
 
 def launch_map_packed(
     lengths: Array, most: int, rows: Array, *, places_first: bool = False
-) -> Launch:
+) -> list[Launch]:
     """The way back: which rows of the padded segments there are; lengths are cut at `most`."""
-    if rows.size != int(np.clip(lengths, None, most).sum(dtype=np.int64)):
-        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
+    _require_sum(np.clip(on_host(lengths), None, most), rows.size)
     steps = (1, lengths.size) if places_first else (most, 1)
-    return _map_packed(lengths, most, *steps, rows)
+    if not isinstance(rows, np.ndarray):
+        return _there("launch_map_packed", lengths, most, steps, rows)
+    return [_map_packed(lengths, most, *steps, rows)]
 
 
 @kernel()
@@ -333,12 +387,16 @@ def _map_reversed(lengths: Any, rows: Any) -> Any:
     return 0
 
 
+_form(_map_reversed, "MAP_REVERSED")
+
+
 def launch_map_reversed(lengths: Array, rows: Array) -> Launch:
     """rows[j, s]: the first lengths[s] places of column s in reverse order, then the rest."""
 
     def explain(status: int) -> Error:
         return ValueRangeError(
-            f"lengths[{status - 1}] is {int(lengths[status - 1])}; expected 0 to {rows.shape[0]}"
+            f"lengths[{status - 1}] is {int(on_host(lengths)[status - 1])}; "
+            f"expected 0 to {rows.shape[0]}"
         )
 
     return _map_reversed(lengths, rows, explain=explain)
@@ -362,12 +420,12 @@ def _map_between(lengths: Any, start: int, end: int, rows: Any) -> None:
             k += 1
 
 
-def launch_map_between(lengths: Array, start: int, end: int, rows: Array) -> Launch:
+def launch_map_between(lengths: Array, start: int, end: int, rows: Array) -> list[Launch]:
     """Map of segments to ones with `start` rows of padding before and `end` after each."""
-    total = int(lengths.sum(dtype=np.int64)) + (start + end) * lengths.size
-    if rows.size != total or lengths.min(initial=0) < 0:
-        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
-    return _map_between(lengths, start, end, rows)
+    _require_sum(lengths, rows.size, 0, start + end)
+    if not isinstance(rows, np.ndarray):
+        return _there("launch_map_between", lengths, start, end, rows)
+    return [_map_between(lengths, start, end, rows)]
 
 
 @kernel()
@@ -381,12 +439,12 @@ def _map_inner(lengths: Any, start: int, end: int, rows: Any) -> None:
         at += lengths[s]
 
 
-def launch_map_inner(lengths: Array, start: int, end: int, rows: Array) -> Launch:
+def launch_map_inner(lengths: Array, start: int, end: int, rows: Array) -> list[Launch]:
     """Map of segments to what is left without `start` rows before and `end` after."""
-    total = int(lengths.sum(dtype=np.int64)) - (start + end) * lengths.size
-    if rows.size != total or lengths.min(initial=start + end) < start + end:
-        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
-    return _map_inner(lengths, start, end, rows)
+    _require_sum(lengths, rows.size, start + end, -start - end)
+    if not isinstance(rows, np.ndarray):
+        return _there("launch_map_inner", lengths, start, end, rows)
+    return [_map_inner(lengths, start, end, rows)]
 
 
 @kernel()
@@ -412,22 +470,25 @@ def _sum_padding(x: Any, lengths: Any, start: int, end: int, before: Any, after:
 
 def launch_sum_padding(
     x: Array, lengths: Array, start: int, end: int, before: Array, after: Array
-) -> Launch:
+) -> list[Launch]:
     """Sums of the first `start` rows of all segments, and of the last `end`; of both if one array.
 
     ValueRangeError (at run time) for a segment that is shorter, or lengths that do not add up.
     """
 
     def explain(status: int) -> Error:
-        total = int(lengths.sum(dtype=np.int64))
-        if status <= lengths.size and lengths[status - 1] < start + end:
+        told = on_host(lengths)
+        total = int(told.sum(dtype=np.int64))
+        if status <= told.size and told[status - 1] < start + end:
             return ValueRangeError(
-                f"lengths[{status - 1}] is {int(lengths[status - 1])}, less than its padding"
+                f"lengths[{status - 1}] is {int(told[status - 1])}, less than its padding"
             )
         return ValueRangeError(f"the sum of lengths is {total}, but there are {x.shape[0]} rows")
 
     both = before.reshape(-1), after.reshape(-1)
-    return _sum_padding(x, lengths, start, end, *both, explain=explain)
+    if not isinstance(x, np.ndarray):
+        return _there("launch_sum_padding", x, lengths, start, end, *both, explain)
+    return [_sum_padding(x, lengths, start, end, *both, explain=explain)]
 
 
 @kernel()
@@ -439,11 +500,12 @@ def _map_ranges(starts: Any, lengths: Any, rows: Any) -> None:
             k += 1
 
 
-def launch_map_ranges(starts: Array, lengths: Array, rows: Array) -> Launch:
+def launch_map_ranges(starts: Array, lengths: Array, rows: Array) -> list[Launch]:
     """rows = starts[r], starts[r] + 1, ..., lengths[r] of them, for each r."""
-    if rows.size != int(lengths.sum(dtype=np.int64)) or lengths.min(initial=0) < 0:
-        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
-    return _map_ranges(starts, lengths, rows)
+    _require_sum(lengths, rows.size)
+    if not isinstance(rows, np.ndarray):
+        return _there("launch_map_ranges", starts, lengths, rows)
+    return [_map_ranges(starts, lengths, rows)]
 
 
 @kernel()
@@ -466,16 +528,18 @@ def _at_least_one(lengths: Any, y: Any) -> None:
         y[s] = lengths[s] if lengths[s] != 0 else 1
 
 
-def launch_map_empty(lengths: Array, rows: Array) -> Launch:
+def launch_map_empty(lengths: Array, rows: Array) -> list[Launch]:
     """Map of segments to ones where an empty segment has one row of padding."""
-    if rows.size != int(np.where(lengths, lengths, 1).sum()) or lengths.min(initial=0) < 0:
-        raise ShapeError(f"lengths do not add up to {shape_text(rows.shape)}")
-    return _map_empty(lengths, rows)
+    told = on_host(lengths)
+    _require_sum(np.where(told == 0, 1, told), rows.size)
+    if not isinstance(rows, np.ndarray):
+        return _there("launch_map_empty", lengths, rows)
+    return [_map_empty(lengths, rows)]
 
 
 def launch_at_least_one(lengths: Array, y: Array) -> Launch:
     """y = lengths, with 1 for 0."""
-    return _at_least_one(lengths, y)
+    return by_rows(_at_least_one, lengths, y, multiple=CHUNK)
 
 
 @kernel()
@@ -486,60 +550,4 @@ def _add(lengths: Any, step: int, y: Any) -> None:
 
 def launch_add(lengths: Array, step: int, y: Array) -> Launch:
     """y = lengths + step."""
-    return _add(lengths, step, y)
-
-
-# ---------------------------------------------------------------- the largest of each segment
-
-
-@kernel()
-def _top(x: Any, offsets: Any, y: Any, indices: Any) -> None:
-    """Insertion into the ones found so far, which are few."""
-    wanted = y.shape[1]
-    for s in range(y.shape[0]):
-        found = 0
-        for p in range(offsets[s], offsets[s + 1]):
-            value = x[p]
-            at = found
-            while at > 0 and (
-                value > y[s, at - 1] or (value == value) > (y[s, at - 1] == y[s, at - 1])
-            ):
-                at -= 1
-            if at == wanted:
-                continue
-            found = min(found + 1, wanted)
-            for k in range(found - 1, at, -1):
-                y[s, k] = y[s, k - 1]
-                indices[s, k] = indices[s, k - 1]
-            y[s, at] = value
-            indices[s, at] = p - offsets[s]
-        for k in range(found, wanted):
-            y[s, k] = 0
-            indices[s, k] = -1
-
-
-def launch_segment_top(x: Array, offsets: Array, y: Array, indices: Array) -> Launch:
-    """The largest elements of each segment in order, with their places in it; then 0 and -1.
-
-    Of equal elements the first comes first; NaN come last.
-    """
-    if y.shape[0] != offsets.size - 1 or y.shape != indices.shape:
-        raise ShapeError(f"no {shape_text(y.shape)} of {offsets.size - 1} segments")
-    return _top(x.reshape(-1), offsets, y, indices)
-
-
-@kernel()
-def _top_gradient(dy: Any, indices: Any, offsets: Any, dx: Any) -> None:
-    for i in range(dx.size):
-        dx[i] = 0
-    for s in range(dy.shape[0]):
-        for k in range(dy.shape[1]):
-            if 0 <= indices[s, k] < offsets[s + 1] - offsets[s]:
-                dx[offsets[s] + indices[s, k]] = dy[s, k]
-
-
-def launch_segment_top_gradient(dy: Array, indices: Array, offsets: Array, dx: Array) -> Launch:
-    """dx = dy at the places of each segment that indices name, 0 elsewhere; others are left out."""
-    if dy.shape[0] != offsets.size - 1 or dy.shape != indices.shape:
-        raise ShapeError(f"no {shape_text(dy.shape)} of {offsets.size - 1} segments")
-    return _top_gradient(dy, indices, offsets, dx)
+    return by_rows(lambda part, out: _add(part, step, out), lengths, y, multiple=CHUNK)

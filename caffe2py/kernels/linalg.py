@@ -32,13 +32,18 @@ from caffe2py.kernels.block import (
     strip_width,
     up,
 )
+from caffe2py.kernels.copy import launch_transpose as launch_permuted
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.parallel import MULTIPLY_ADD, parts_of, split
 from caffe2py.kernels.vector import VECTORS, lanes, lines, tile_lines, vector_lanes
 from caffe2py.kernels.workers import MOST_PARTS
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import DType, shape_text
+
+#: Who computes products on devices if an operator names one of these as its engine.
+ENGINES = ("CUBLAS", "NUMBA")
 
 #: Products with a transposed B and fewer rows are not worth repacking B for.
 _FEW = 32
@@ -177,6 +182,8 @@ def launch_transpose(x: Array, y: Array) -> Launch:
     """y[n, j, i] = x[n, i, j]; ShapeError if the shapes do not say so."""
     if x.ndim != 3 or y.shape != (x.shape[0], x.shape[2], x.shape[1]):
         raise ShapeError(f"{shape_text(x.shape)} transposed is not {shape_text(y.shape)}")
+    if not isinstance(y, np.ndarray):
+        return launch_permuted(x, (0, 2, 1), y)
     return _transpose(x, y)
 
 
@@ -270,6 +277,12 @@ def launch_product(
     if bias is not None and bias.size != c.shape[1 if bias_of == PER_ROW else 2]:
         raise ShapeError(f"a bias of {bias.size} for a product of {shape_text(c.shape[1:])}")
     start = KEEP if add else ZERO if bias is None else bias_of
+    if not isinstance(c, np.ndarray):
+        launch = late("kernels.cuda.products", "launch_product")
+        size = batch, rows, columns, terms
+        turned = transpose_a, transpose_b
+        on_device: list[Launch] = launch(call, a, b, c, size, turned, bias, start, added, low)
+        return on_device
     walks = [0 if x.shape[0] == 1 else x.shape[1] * x.shape[2] for x in (a, b, c)]
     transpose_b = transpose_b or columns == 1  # then both lie alike
     steps = [*walks, *((1, rows) if transpose_a else (terms, 1))]

@@ -13,7 +13,9 @@ import numpy as np
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.histogram import first_above, first_not_below
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import CHUNK, by_rows
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 
 #: Statuses of kernels that check lengths, apart from those of places.
@@ -57,7 +59,11 @@ def _bucketize(x: Any, edges: Any, y: Any) -> None:
 
 def launch_bucketize(x: Array, edges: Array, y: Array) -> Launch:
     """y = how many of the edges, which ascend, lie below each element of x."""
-    return _bucketize(x.reshape(-1), edges, y.reshape(-1))
+
+    def part(elements: Array, places: Array) -> Launch:
+        return _bucketize(elements, edges, places)
+
+    return by_rows(part, x.reshape(-1), y.reshape(-1), effort=10, multiple=CHUNK)
 
 
 @kernel()
@@ -210,12 +216,33 @@ def _find(values: Any, wanted: Any, table: Any, missing: Any, y: Any) -> None:
         y[k] = table[at] if table[at] >= 0 else missing
 
 
-def launch_find(call: Call, values: Array, wanted: Array, missing: int, y: Array) -> Launch:
+def launch_find(call: Call, values: Array, wanted: Array, missing: int, y: Array) -> list[Launch]:
     """y = the last place of each wanted number among the values, or `missing`; all integers."""
+    if not isinstance(y, np.ndarray):
+        searched = late("kernels.cuda.searching", "launch_find")
+        launches: list[Launch] = searched(values.reshape(-1), wanted.reshape(-1), missing, y)
+        return launches
     size = 1 << max(2 * values.size, 1).bit_length()
     table = call.scratch((size,), np.int64)
     flat = (a.reshape(-1) for a in (values, wanted))
-    return _find(*flat, table, missing, y.reshape(-1))
+    return [_find(*flat, table, missing, y.reshape(-1))]
+
+
+def launch_order_unique(x: Array, order: Array, before: Array) -> list[Launch]:
+    """For devices: the places of the integers as they ascend, and the different ones before each.
+
+    The last of `before` is how many different ones there are.
+    """
+    launches: list[Launch] = late("kernels.cuda.searching", "launch_order_unique")(x, order, before)
+    return launches
+
+
+def launch_unique(x: Array, order: Array, before: Array, values: Array, places: Array) -> Launch:
+    """The different integers as they ascend, and for each integer its place among them."""
+    launch: Launch = late("kernels.cuda.searching", "launch_unique")(
+        x, order, before, values, places
+    )
+    return launch
 
 
 # ---------------------------------------------------------------- chosen columns

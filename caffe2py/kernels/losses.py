@@ -10,32 +10,34 @@ from collections.abc import Callable
 from typing import Any
 
 from caffe2py.errors import Error, ValueRangeError
+from caffe2py.kernels.device import doubles, launch_total, on_cuda
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import by_rows, divisible, moving, split
+from caffe2py.kernels.parallel import CHUNK, by_rows, divisible, is_on_device, moving, split
 from caffe2py.kernels.rows import largest
 from caffe2py.kernels.vectormath import exp, log, log1p, sigmoid
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 
 TINY = 1e-20
 
 #: Differences below this have no sign.
-_EQUAL = 1e-12
+EQUAL = 1e-12
 
 #: A label of a pixel that takes no part.
 IGNORED = -1
 
-_LAST_STATUS = 2**31 - 1
+LAST_STATUS = 2**31 - 1
 
 JOINED, LOG_D, UNJOINED = range(3)
 
 
-def _status(place):
+def status_at(place):
     """The status for what is wrong at a place."""
-    return min(place + 1, _LAST_STATUS)
+    return min(place + 1, LAST_STATUS)
 
 
-def _floor(p, tiny):
+def no_less(p, tiny):
     """p, but no less than tiny; a NaN stays one."""
     return tiny if p < tiny else p
 
@@ -44,7 +46,7 @@ def explain_label(labels: Array, classes: int) -> Callable[[int], Error]:
     """The error for a label outside of [0, classes)."""
 
     def explain(status: int) -> Error:
-        label = labels.reshape(-1)[status - 1]
+        label = on_host(labels.reshape(-1)[status - 1 : status])[0]
         return ValueRangeError(
             f"label {label} at position {status - 1} is out of range for {classes} class(es)"
         )
@@ -62,7 +64,7 @@ def _label_losses(x, p, labels, weights, weighted, losses):
     for r in range(rows):
         label = labels[r]
         if not 0 <= label < columns:
-            return _status(r)
+            return status_at(r)
         # the largest p is 1 / sum(exp(x - largest x))
         loss = largest(x[r]) - x[r, label] - log(largest(p[r]))
         losses[r] = loss * weights[r] if weighted else loss
@@ -75,7 +77,7 @@ def _label_gradient(p, labels, factors, dx):
     for r in range(rows):
         label = labels[r]
         if not 0 <= label < columns:
-            return _status(r)
+            return status_at(r)
         for c in range(columns):
             dx[r, c] = factors[r] * p[r, c]
         dx[r, label] = factors[r] * (p[r, label] - p.dtype.type(1))
@@ -91,11 +93,11 @@ def _distribution_losses(p, labels, weights, weighted, losses):
         for c in range(columns):
             label = labels[r, c]
             if not label >= 0:
-                return _status(r)
+                return status_at(r)
             total += label
-            loss -= log(_floor(p[r, c], p.dtype.type(TINY))) * label
+            loss -= log(no_less(p[r, c], p.dtype.type(TINY))) * label
         if not abs(total - 1.0) < 1e-5:
-            return _status(r)
+            return status_at(r)
         losses[r] = loss * weights[r] if weighted else loss
     return 0
 
@@ -131,6 +133,12 @@ def _factors(weights, weighted, by_batch, scale, dy, factors):
         factors[r] = share * weights[r] if weighted else share
 
 
+_label_losses.form_from("losses", "label_losses")
+_label_gradient.form_from("losses", "label_gradient")
+_distribution_losses.form_from("losses", "distribution_losses")
+_distribution_gradient.form_from("losses", "distribution_gradient")
+
+
 def launch_softmax_loss(
     x: Array, p: Array, labels: Array, weights: Array | None, losses: Array, *, soft: bool
 ) -> Launch:
@@ -149,7 +157,7 @@ def launch_softmax_loss(
         return by_rows(hard, *rows, explain=explain_label(labels, x.shape[1]))
 
     def explain_soft(status: int) -> Error:
-        row = labels.reshape(x.shape)[status - 1]
+        row = on_host(labels.reshape(x.shape)[status - 1])
         return ValueRangeError(
             f"label probabilities in row {status - 1} must not be negative and must sum to 1; "
             f"smallest {row.min(initial=0):g}, sum {row.sum():g}"
@@ -174,18 +182,30 @@ def launch_softmax_loss_gradient(
 
 def launch_average(
     losses: Array, weights: Array | None, y: Array, *, scale: float, by_batch: bool = False
-) -> Launch:
+) -> list[Launch]:
     """y = scale * sum(losses) / sum(weights), 0 where these sum to 0; weights are 1 by default."""
     extra, weighted = (losses, False) if weights is None else (weights.reshape(-1), True)
-    return _average(losses, extra, weighted, by_batch, float(scale), y.reshape(-1))
+    if is_on_device(losses):
+        result = (by_batch, losses.size, float(scale))
+        return launch_total(
+            "losses.AVERAGE", losses.size, (losses, extra, weighted), y.reshape(-1), result
+        )
+    return [_average(losses, extra, weighted, by_batch, float(scale), y.reshape(-1))]
 
 
 def launch_factors(
     weights: Array | None, dy: Array, factors: Array, *, scale: float, by_batch: bool = False
-) -> Launch:
+) -> list[Launch]:
     """factors[r] = scale * dy * weights[r] / sum(weights), 0 where these sum to 0."""
     extra, weighted = (factors, False) if weights is None else (weights.reshape(-1), True)
-    return _factors(extra, weighted, by_batch, float(scale), dy.reshape(-1), factors)
+    if not is_on_device(factors):
+        return [_factors(extra, weighted, by_batch, float(scale), dy.reshape(-1), factors)]
+    share = doubles(factors, 1)
+    result = (by_batch, factors.size, float(scale), dy.reshape(-1))
+    return [
+        *launch_total("losses.SHARE", factors.size, (extra, weighted), share, result),
+        on_cuda("losses.FACTORS")(share, extra, weighted, factors),
+    ]
 
 
 # ---------------------------------------------------------------- softmax at every pixel
@@ -223,10 +243,10 @@ def _pixel_losses(p, labels, weights, weighted, losses, counts):
             if label == IGNORED:
                 continue
             if not 0 <= label < channels:
-                return _status(at)
+                return status_at(at)
             weight = weights[at] if weighted else p.dtype.type(1)
             counts[at] = weight
-            losses[at] = -log(_floor(p[n, label, s], p.dtype.type(TINY))) * weight
+            losses[at] = -log(no_less(p[n, label, s], p.dtype.type(TINY))) * weight
     return 0
 
 
@@ -235,7 +255,7 @@ def _pixel_counts(labels, weights, weighted, channels, counts):
     for at in range(labels.size):
         label = labels[at]
         if label != IGNORED and not 0 <= label < channels:
-            return _status(at)
+            return status_at(at)
         weight = weights[at] if weighted else counts.dtype.type(1)
         counts[at] = counts.dtype.type(0) if label == IGNORED else weight
     return 0
@@ -249,6 +269,12 @@ def _pixel_gradient(p, labels, factors, dx):
             for s in range(pixels):
                 mine = p.dtype.type(1) if labels[n, s] == c else p.dtype.type(0)
                 dx[n, c, s] = factors[n, s] * (p[n, c, s] - mine)
+
+
+_pixel_softmax.form_from("losses", "pixel_softmax")
+_pixel_losses.form_from("losses", "pixel_losses")
+_pixel_counts.form_from("losses", "pixel_counts")
+_pixel_gradient.form_from("losses", "pixel_gradient")
 
 
 def launch_pixel_loss(
@@ -270,7 +296,7 @@ def launch_pixel_loss(
     return [
         *split(len(x), 8 * moving(x), softmax),
         _pixel_losses(p, flat, extra, weighted, losses, counts, explain=explain),
-        launch_average(losses, counts, y, scale=scale),
+        *launch_average(losses, counts, y, scale=scale),
     ]
 
 
@@ -284,7 +310,7 @@ def launch_pixel_loss_gradient(
     explain = explain_label(labels, channels)
     return [
         _pixel_counts(flat, extra, weighted, channels, counts, explain=explain),
-        launch_factors(counts, dy, factors, scale=scale),
+        *launch_factors(counts, dy, factors, scale=scale),
         by_rows(_pixel_gradient, p, flat.reshape(shape), factors.reshape(shape), dx),
     ]
 
@@ -301,20 +327,23 @@ def _mean(x, y):
 
 
 @kernel()
-def _spread(dy, dx):
-    value = dy.dtype.type(dy[0] / dx.size)
+def _spread(dy, count, dx):
+    value = dy.dtype.type(dy[0] / count)
     for i in range(dx.size):
         dx[i] = value
 
 
-def launch_mean(x: Array, y: Array) -> Launch:
+def launch_mean(x: Array, y: Array) -> list[Launch]:
     """y = the mean of all elements of x, 0 if there are none."""
-    return _mean(x.reshape(-1), y.reshape(-1))
+    if is_on_device(x):
+        return launch_total("totals.MEAN", x.size, (x.reshape(-1),), y, (x.size,))
+    return [_mean(x.reshape(-1), y.reshape(-1))]
 
 
 def launch_mean_gradient(dy: Array, dx: Array) -> Launch:
     """dx = dy / number of elements, everywhere."""
-    return _spread(dy.reshape(-1), dx.reshape(-1))
+    value = dy.reshape(-1)
+    return by_rows(lambda part: _spread(value, dx.size, part), dx.reshape(-1), multiple=CHUNK)
 
 
 # ---------------------------------------------------------------- entropies
@@ -325,8 +354,8 @@ def _label_entropy(x, labels, y):
     for r in range(x.shape[0]):
         label = labels[r]
         if not 0 <= label < x.shape[1]:
-            return _status(r)
-        y[r] = -log(_floor(x[r, label], x.dtype.type(TINY)))
+            return status_at(r)
+        y[r] = -log(no_less(x[r, label], x.dtype.type(TINY)))
     return 0
 
 
@@ -335,10 +364,10 @@ def _label_entropy_gradient(x, labels, dy, dx):
     for r in range(x.shape[0]):
         label = labels[r]
         if not 0 <= label < x.shape[1]:
-            return _status(r)
+            return status_at(r)
         for c in range(x.shape[1]):
             dx[r, c] = 0
-        dx[r, label] = -dy[r] / _floor(x[r, label], x.dtype.type(TINY))
+        dx[r, label] = -dy[r] / no_less(x[r, label], x.dtype.type(TINY))
     return 0
 
 
@@ -349,8 +378,8 @@ def _entropy(x, labels, y):
         for c in range(x.shape[1]):
             label = labels[r, c]
             if not 0 <= label <= 1:
-                return _status(r * x.shape[1] + c)
-            total -= label * log(_floor(x[r, c], x.dtype.type(TINY)))
+                return status_at(r * x.shape[1] + c)
+            total -= label * log(no_less(x[r, c], x.dtype.type(TINY)))
         y[r] = total
     return 0
 
@@ -359,7 +388,12 @@ def _entropy(x, labels, y):
 def _entropy_gradient(x, labels, dy, dx):
     for r in range(x.shape[0]):
         for c in range(x.shape[1]):
-            dx[r, c] = -dy[r] * labels[r, c] / _floor(x[r, c], x.dtype.type(TINY))
+            dx[r, c] = -dy[r] * labels[r, c] / no_less(x[r, c], x.dtype.type(TINY))
+
+
+_label_entropy_gradient.form_from("losses", "label_entropy_gradient")
+_entropy.form_from("losses", "entropy")
+_entropy_gradient.form_from("losses", "entropy_gradient")
 
 
 def launch_label_entropy(x: Array, labels: Array, y: Array) -> Launch:
@@ -378,7 +412,7 @@ def launch_entropy(x: Array, labels: Array, y: Array) -> Launch:
     """y[r] = -sum of labels * log x; ValueRangeError (at run time) for labels outside [0, 1]."""
 
     def explain(status: int) -> Error:
-        label = labels.reshape(-1)[status - 1]
+        label = on_host(labels.reshape(-1)[status - 1 : status])[0]
         return ValueRangeError(
             f"label {label:g} at position {status - 1} is no probability between 0 and 1"
         )
@@ -398,7 +432,7 @@ def launch_entropy_gradient(x: Array, labels: Array, dy: Array, dx: Array) -> La
 # ---------------------------------------------------------------- logistic
 
 
-def _softplus(x, zero):
+def softplus(x, zero):
     """log(1 + exp(x)), from the side that does not overflow."""
     return (x if x > zero else zero) + log1p(exp(-abs(x)))
 
@@ -411,13 +445,13 @@ def _logistic_losses(x, t, kind, y):
         for c in range(x.shape[1]):
             logit, target = x[r, c], t[r, c]
             if kind == LOG_D:
-                total += (target + target - one) * _softplus(-logit, zero)
+                total += (target + target - one) * softplus(-logit, zero)
             elif kind == UNJOINED:
-                total += (one - target) * _softplus(logit, zero) - logit * target
+                total += (one - target) * softplus(logit, zero) - logit * target
             elif logit > 0:
-                total += logit * (one - target) + _softplus(-logit, zero)
+                total += logit * (one - target) + softplus(-logit, zero)
             else:
-                total += _softplus(logit, zero) - logit * target
+                total += softplus(logit, zero) - logit * target
         y[r] = total / max(x.shape[1], 1)
 
 
@@ -435,6 +469,10 @@ def _logistic_gradient(dy, x, t, kind, dx):
             else:
                 slope = sigmoid(x[r, c]) - target
             dx[r, c] = share * slope
+
+
+_logistic_losses.form_from("losses", "logistic_losses")
+_logistic_gradient.form_from("losses", "logistic_gradient")
 
 
 def launch_logistic_loss(x: Array, targets: Array, kind: int, y: Array) -> Launch:
@@ -491,11 +529,17 @@ def _l1_distance_gradient(x, y, dz, dx, dy):
     for r in range(x.shape[0]):
         for c in range(x.shape[1]):
             d = x[r, c] - y[r, c]
-            slope = dz[r] if d > _EQUAL else -dz[r]
-            if abs(d) <= _EQUAL:
+            slope = dz[r] if d > EQUAL else -dz[r]
+            if abs(d) <= EQUAL:
                 slope = x.dtype.type(0)
             dx[r, c] = slope
             dy[r, c] = -slope
+
+
+_squared_distance.form_from("losses", "squared_distance")
+_l1_distance.form_from("losses", "l1_distance")
+_squared_distance_gradient.form_from("losses", "squared_distance_gradient")
+_l1_distance_gradient.form_from("losses", "l1_distance_gradient")
 
 
 def launch_distance(x: Array, y: Array, z: Array, *, squared: bool) -> Launch:
@@ -522,7 +566,7 @@ def _accuracy(x, labels, top, y):
     for r in range(rows):
         label = labels[r]
         if not 0 <= label < columns:
-            return _status(r)
+            return status_at(r)
         mine = x[r, label]
         before = 0
         for c in range(columns):
@@ -535,10 +579,16 @@ def _accuracy(x, labels, top, y):
     return 0
 
 
-def launch_accuracy(x: Array, labels: Array, top: int, y: Array) -> Launch:
+def launch_accuracy(x: Array, labels: Array, top: int, y: Array) -> list[Launch]:
     """y = the share of rows whose label is among the `top` largest; NaN without rows.
 
     ValueRangeError (at run time) for labels that are no column.
     """
     explain = explain_label(labels, x.shape[1])
-    return _accuracy(x, labels, int(top), y.reshape(-1), explain=explain)
+    if not is_on_device(x):
+        return [_accuracy(x, labels, int(top), y.reshape(-1), explain=explain)]
+    hits = doubles(x, len(x))
+    return [
+        on_cuda("losses.HITS")(x, labels, int(top), hits, explain=explain),
+        *launch_total("losses.MEAN", len(x), (hits,), y.reshape(-1)),
+    ]

@@ -10,7 +10,10 @@ import numpy as np
 from caffe2py.kernels.callback import launch_python
 from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import CHUNK, by_rows
 from caffe2py.registry.context import Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING
 
@@ -41,7 +44,8 @@ def launch_members(x: Array, values: Collection[Any], y: Array) -> Launch:
         return launch_python(look_up)
     if x.dtype == np.bool_:
         x, values = x.view(np.uint8), [int(v != 0) for v in values]
-    return _members(x, np.array(sorted(set(values)), np.int64), y)
+    table = np.array(sorted(set(values)), np.int64)
+    return by_rows(lambda part, out: _members(part, table, out), x, y, effort=5, multiple=CHUNK)
 
 
 @kernel()
@@ -52,6 +56,9 @@ def _choice(c: Any, x: Any, y: Any, z: Any) -> None:
             z[r, i] = x[r, i] if c[r] else y[r, i]
 
 
+_choice.form_later(lambda: late("kernels.cuda.moved", "SELECT_ROWS"))
+
+
 def launch_choice(c: Array, x: Array, y: Array, z: Array) -> Launch:
     """z[r] = x[r] where c[r] is true, y[r] elsewhere: elements, or rows if c is shorter."""
     rows = c.size
@@ -59,7 +66,7 @@ def launch_choice(c: Array, x: Array, y: Array, z: Array) -> Launch:
     if x.dtype == STRING:
 
         def choose() -> None:
-            z[...] = np.where(c[:, None], x, y)
+            z[...] = np.where(on_host(c)[:, None], x, y)
 
         return launch_python(choose)
-    return _choice(c, bits(x), bits(y), bits(z))
+    return by_rows(_choice, c, bits(x), bits(y), bits(z))

@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from caffe2py.kernels.device import launch_total, on_cuda
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.losses import explain_label
+from caffe2py.kernels.parallel import is_on_device
+from caffe2py.kernels.reduce import launch_arg
 from caffe2py.kernels.vectormath import log
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.place import device_of, empty_on
 from caffe2py.tensor.tensor import Array
 
 
@@ -35,13 +39,21 @@ def _class_accuracy(x: Any, labels: Any, accuracies: Any, amounts: Any) -> Any:
     return 0
 
 
-def launch_class_accuracy(x: Array, labels: Array, accuracies: Array, amounts: Array) -> Launch:
+def launch_class_accuracy(
+    x: Array, labels: Array, accuracies: Array, amounts: Array
+) -> list[Launch]:
     """For each class its rows, and the share of them whose largest element is the label's.
 
     ValueRangeError (at run time) for labels that are no column of x.
     """
     explain = explain_label(labels, x.shape[1])
-    return _class_accuracy(x, labels, accuracies, amounts, explain=explain)
+    if not is_on_device(x):
+        return [_class_accuracy(x, labels, accuracies, amounts, explain=explain)]
+    best = empty_on(device_of(x), (len(x), 1), np.dtype(np.int64))
+    return [
+        launch_arg(x, 1, best, largest=True),
+        on_cuda("metrics.CLASSES")(best.reshape(-1), labels, accuracies, amounts, explain=explain),
+    ]
 
 
 @kernel("reassoc")
@@ -53,9 +65,11 @@ def _perplexity(x: Any, y: Any) -> None:
     y[0] = math.exp(-total / x.size) if x.size > 0 else 1.0
 
 
-def launch_perplexity(x: Array, y: Array) -> Launch:
+def launch_perplexity(x: Array, y: Array) -> list[Launch]:
     """The one element of y = the product of x ** (-1 / n); 1 for no elements."""
-    return _perplexity(x.reshape(-1), y.reshape(-1))
+    if is_on_device(x):
+        return launch_total("totals.PERPLEXITY", x.size, (x.reshape(-1),), y, (x.size,))
+    return [_perplexity(x.reshape(-1), y.reshape(-1))]
 
 
 @kernel()

@@ -10,11 +10,13 @@ import numpy as np
 
 from caffe2py.errors import Error
 from caffe2py.kernels.channels import Pair
+from caffe2py.kernels.device import launch_by_channel
 from caffe2py.kernels.index import index_error
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import blocks_of, by_rows, divisible, moving
+from caffe2py.kernels.parallel import blocks_of, by_rows, divisible, is_on_device, moving
 from caffe2py.kernels.rownorm import launch_add_blocks
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 
 #: The least norm that elements are divided by.
@@ -46,6 +48,9 @@ def _unit(x: Any, first: bool, y: Any) -> None:
                 y[o, k, i] = number(x[o, k, i] / norm)
 
 
+_unit.form_from("unit", "unit")
+
+
 def launch_unit(x: Array, y: Array, *, first: bool = False) -> Launch:
     """y = x divided by its norm along the middle of three axes: Euclidean, or (first) the sum."""
     return by_rows(lambda a, b: _unit(a, first, b), x, y, effort=3)
@@ -67,6 +72,9 @@ def _unit_gradient(x: Any, dy: Any, dx: Any) -> None:
                 dx[o, k, i] = number(value)
 
 
+_unit_gradient.form_from("unit", "unit_gradient")
+
+
 def launch_unit_gradient(x: Array, dy: Array, dx: Array) -> Launch:
     """The gradient of launch_unit for the Euclidean norm; the arrays have three axes."""
     return by_rows(_unit_gradient, x, dy, dx, effort=3)
@@ -86,6 +94,9 @@ def _mean_square(x: Any, epsilon: Any, scale: Any, bias: Any, y: Any, inverse: A
         factor = number(inverse[r])
         for i in range(x.shape[1]):
             y[r, i] = x[r, i] * factor * scale[i] + bias[i]
+
+
+_mean_square.form_from("rownorm", "mean_square")
 
 
 def launch_mean_square(x: Array, epsilon: float, affine: Pair, y: Array, inverse: Array) -> Launch:
@@ -124,6 +135,9 @@ def _block_gradient(
             sums[1, i] += dy[r, i]
 
 
+_mean_square_gradient.form_from("rownorm", "mean_square_gradient")
+
+
 def launch_mean_square_gradient(
     call: Call, dy: Array, x: Array, scale: Array, inverse: Array, dx: Array, out: Pair
 ) -> list[Launch]:
@@ -134,6 +148,9 @@ def launch_mean_square_gradient(
     gradient = divisible(
         blocks, 3 * moving(x, dy, dx), lambda first, end: _mean_square_gradient(*arrays, first, end)
     )
+    if is_on_device(x):
+        shape = (1, *x.shape, 1)
+        return [gradient, *launch_by_channel("rownorm.MEAN_SQUARES", shape, (dy, x, inverse), out)]
     return [gradient, launch_add_blocks(sums, out)]
 
 
@@ -181,6 +198,19 @@ def _group_normalize(
                     y[n, o, c, i] = (x[n, o, c, i] - middle) * factor + bias[c]
 
 
+_group_normalize.form_from("rownorm", "group_normalize")
+
+
+def _moments_on_device(x: Array, width: int, epsilon: float, moments: Pair) -> list[Launch]:
+    items, outer, channels, inner = x.shape
+    shape = (items, outer, channels // width, width * inner)
+    whole, count = x.reshape(shape), outer * width * inner
+    flat = (a.reshape(-1) for a in moments)
+    return launch_by_channel(
+        "rownorm.GROUPS", shape, (whole,), (whole, count, float(epsilon), *flat)
+    )
+
+
 def launch_group_norm(
     x: Array, width: int, epsilon: float, affine: Pair, moments: Pair, y: Array
 ) -> list[Launch]:
@@ -193,8 +223,12 @@ def launch_group_norm(
     def groups(effort: float, make: Callable[[int, int], Launch]) -> Launch:
         return divisible(moments[0].shape[1], effort * moving(x), make)
 
+    if is_on_device(x):
+        first = _moments_on_device(x, width, epsilon, moments)
+    else:
+        first = [groups(3, lambda a, b: _group_moments(x, width, epsilon, *moments, a, b))]
     return [
-        groups(3, lambda a, b: _group_moments(x, width, epsilon, *moments, a, b)),
+        *first,
         groups(2, lambda a, b: _group_normalize(x, width, *affine, *moments, y, a, b)),
     ]
 
@@ -267,10 +301,40 @@ def launch_group_norm_gradient(
     def groups(make: Callable[[int, int], Launch]) -> Launch:
         return divisible(moments[0].shape[1], 3 * moving(x, dy), make)
 
+    if is_on_device(x):
+        return _gradient_on_device(call, dy, x, scale, moments, sums, dx, out)
     return [
         groups(lambda a, b: _group_sums(dy, x, width, *moments, sums, a, b)),
         groups(lambda a, b: _group_gradient(dy, x, width, scale, *moments, sums, dx, a, b)),
         _sum_items(sums, *out),
+    ]
+
+
+_group_gradient.form_from("rownorm", "group_gradient")
+
+
+def _gradient_on_device(
+    call: Call, dy: Array, x: Array, scale: Array, moments: Pair, sums: Array, dx: Array, out: Pair
+) -> list[Launch]:
+    """The same from sums for each item and channel, and levels for each item and group."""
+    items, outer, channels, inner = x.shape
+    groups = moments[0].shape[1]
+    width = channels // max(groups, 1)
+    levels = call.scratch((2, items, groups), np.float64)
+    count = outer * width * inner
+    inverse = moments[1]
+    return [
+        *launch_by_channel(
+            "rownorm.GROUP_SUMS", x.shape, (dy, x, width, *moments), (width, inverse, sums)
+        ),
+        *launch_by_channel(
+            "rownorm.GROUP_LEVELS",
+            (items, 1, groups, width),
+            (sums, scale, width),
+            (count, inverse, levels),
+        ),
+        _group_gradient(dy, x, width, scale, *moments, levels, dx, 0, groups),
+        *launch_by_channel("rownorm.ITEMS", (1, items, channels, 1), (sums,), out),
     ]
 
 
@@ -292,13 +356,16 @@ def _channel_sums(x: Any, factor: Any, sums: Any, squares: Any, start: int, end:
         squares[c] = square * factor
 
 
-def launch_channel_sums(x: Array, factor: float, out: Pair) -> Launch:
+def launch_channel_sums(x: Array, factor: float, out: Pair) -> list[Launch]:
     """The sums of x and of x * x over all but the middle of three axes, times a factor."""
-    return divisible(
+    if is_on_device(x):
+        return launch_by_channel("channels.SUMS", (1, *x.shape), (x,), (float(factor), *out))
+    sums = divisible(
         x.shape[1],
         2 * moving(x),
         lambda start, end: _channel_sums(x, factor, *out, start, end),
     )
+    return [sums]
 
 
 @kernel()
@@ -309,6 +376,9 @@ def _channel_slopes(x: Any, dmean: Any, dsquares: Any, factor: Any, dx: Any) -> 
             for i in range(x.shape[2]):
                 slope = np.float64(dmean[c]) + 2 * np.float64(x[o, c, i]) * dsquares[c]
                 dx[o, c, i] = number(slope * factor)
+
+
+_channel_slopes.form_from("channels", "channel_slopes")
 
 
 def launch_channel_slopes(x: Array, grads: Pair, factor: float, dx: Array) -> Launch:
@@ -339,6 +409,9 @@ def _normalize_rows(x: Any, indices: Any, norm: Any, only_longer: bool) -> Any:
     return 0
 
 
+_normalize_rows.form_from("unit", "normalize_rows")
+
+
 def launch_normalize_rows_at(x: Array, indices: Array, norm: float, *, only_longer: bool) -> Launch:
     """Scale the rows of x that the indices name to a norm, or only those that are longer.
 
@@ -346,7 +419,9 @@ def launch_normalize_rows_at(x: Array, indices: Array, norm: float, *, only_long
     """
 
     def explain(status: int) -> Error:
-        return index_error(int(indices.reshape(-1)[status - 1]), status - 1, x.shape[0])
+        return index_error(
+            int(on_host(indices.reshape(-1)[status - 1 : status])[0]), status - 1, x.shape[0]
+        )
 
     flat = indices.reshape(-1)
     return _normalize_rows(x, flat, float(norm), only_longer, explain=explain)
@@ -374,6 +449,9 @@ def _shrink_rows(x: Any, indices: Any, amount: Any, first: bool) -> Any:
     return 0
 
 
+_shrink_rows.form_from("unit", "shrink_rows")
+
+
 def launch_shrink_rows_at(x: Array, indices: Array, amount: float, *, first: bool) -> Launch:
     """Move the rows of x that the indices name toward 0, by an amount (first) or by a share.
 
@@ -381,7 +459,9 @@ def launch_shrink_rows_at(x: Array, indices: Array, amount: float, *, first: boo
     """
 
     def explain(status: int) -> Error:
-        return index_error(int(indices.reshape(-1)[status - 1]), status - 1, x.shape[0])
+        return index_error(
+            int(on_host(indices.reshape(-1)[status - 1 : status])[0]), status - 1, x.shape[0]
+        )
 
     by = np.array([amount], x.dtype)
     return _shrink_rows(x, indices.reshape(-1), by, first, explain=explain)

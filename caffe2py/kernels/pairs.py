@@ -28,6 +28,9 @@ def _pairs(x: Any, indices: Any, y: Any) -> Any:
     return 0
 
 
+_pairs.form_from("similarity", "pairs")
+
+
 def launch_pairs(
     call: Call,
     indices: Array,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import numpy as np
+
 from caffe2py.errors import Error
 from caffe2py.kernels.workers import MOST_PARTS
 from caffe2py.registry.context import Launch
@@ -53,6 +55,11 @@ def split(
 def on_device(launch: Launch) -> bool:
     """Whether a launch is one of a CUDA device."""
     return launch.work is not None
+
+
+def is_on_device(array: Array) -> bool:
+    """Whether an array is one of a CUDA device."""
+    return not isinstance(array, np.ndarray)
 
 
 def _spread(launch: Launch, count: int, make: Callable[[int, int], Launch]) -> Launch:

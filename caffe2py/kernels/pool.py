@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import by_rows, moving, split
+from caffe2py.kernels.parallel import by_rows, is_on_device, moving, split
 from caffe2py.kernels.params import Intrinsic
+from caffe2py.kernels.pool_each import PoolEach
 from caffe2py.kernels.square_pool import is_square, launch_square_max
 from caffe2py.kernels.whole_pool import (
     launch_whole_max,
@@ -335,7 +336,9 @@ class Pool:
         self._table = window.table(image)
         self._width = shape[-1] if last else 1
         self._planes = shape[0] if last else shape[0] * shape[1]
+        self._pixels = int(self._table[IMAGE].prod())
         self._spans = [self._axis_spans(axis) for axis in range(_ROW + 1)]
+        self._each = PoolEach(self._table, self._width)
         names = ("image", "out", "size", "stride", "begin")
         rows = (IMAGE, OUT, KERNEL, STRIDE, BEGIN)
         self._row = {n: int(self._table[r, _ROW]) for n, r in zip(names, rows, strict=True)}
@@ -392,9 +395,13 @@ class Pool:
         ends = zip(self._spans, image, strict=True)
         return all(len(s) == 1 and s[0, 0] == 0 and s[0, 1] == n for s, n in ends)
 
+    def _plane_wise(self) -> bool:
+        """Whether each plane has one window, all of it, and lies in one piece."""
+        return self._width == 1 and self._whole()
+
     def _flat(self, array: Array) -> Array:
         """The array as (planes, pixels, width)."""
-        return array.reshape(self._planes, int(self._table[IMAGE].prod()), self._width)
+        return array.reshape(self._planes, self._pixels, self._width)
 
     def _divisor(self, dtype: Any, *, include_pad: bool) -> float:
         """What the sum of the whole image is divided by."""
@@ -411,8 +418,12 @@ class Pool:
 
     def launch_max(self, call: Call, x: Array, y: Array) -> list[Launch]:
         """y[o] = the largest element of window o; NaN if it holds one."""
-        if self._width == 1 and self._whole():
-            return [launch_whole_max(self._flat(x)[..., 0], y.reshape(-1))]
+        if is_on_device(x) and not self._plane_wise():
+            return [self._each.launch_max(x, y)]
+        if self._plane_wise():
+            return [
+                launch_whole_max(self._flat(x).reshape(self._planes, self._pixels), y.reshape(-1))
+            ]
         if self._width == 1 and is_square(self._table, x.dtype):
             return launch_square_max(x, y, self._table, self._planes)
         geometry = self._geometry(x.dtype)
@@ -441,9 +452,15 @@ class Pool:
 
     def launch_average(self, call: Call, x: Array, y: Array, *, include_pad: bool) -> list[Launch]:
         """y[o] = the mean of window o; with `include_pad` padding counts as elements that are 0."""
-        if self._width == 1 and self._whole():
+        if is_on_device(x) and not self._plane_wise():
+            return [self._each.launch_mean(x, y, include_pad=include_pad)]
+        if self._plane_wise():
             divisor = self._divisor(x.dtype, include_pad=include_pad)
-            return [launch_whole_mean(self._flat(x)[..., 0], divisor, y.reshape(-1))]
+            return [
+                launch_whole_mean(
+                    self._flat(x).reshape(self._planes, self._pixels), divisor, y.reshape(-1)
+                )
+            ]
         geometry = self._geometry(x.dtype)
         counts = self._counts(x.dtype, include_pad=include_pad)
 
@@ -455,6 +472,8 @@ class Pool:
 
     def launch_max_gradient(self, x: Array, y: Array, dy: Array, dx: Array) -> Launch:
         """dx[i] = sum of dy[o] over the windows o around i whose y[o] equals x[i]."""
+        if is_on_device(x):
+            return self._each.launch_max_gradient(x, y, dy, dx)
         if self._whole():
             own = (self._planes, self._width)
             tops, shares = y.reshape(own), dy.reshape(own)
@@ -482,6 +501,8 @@ class Pool:
         self, call: Call, dy: Array, dx: Array, *, include_pad: bool
     ) -> list[Launch]:
         """dx[i] = sum of dy[o] / count[o] over the windows o around i."""
+        if is_on_device(dy):
+            return [self._each.launch_mean_gradient(dy, dx, include_pad=include_pad)]
         if self._whole():
             divisor = self._divisor(dy.dtype, include_pad=include_pad)
             own = dy.reshape(self._planes, self._width)

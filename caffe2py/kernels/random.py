@@ -5,14 +5,14 @@ The generator is Squares (B. Widynski, "Squares: A Fast Counter-Based RNG", arXi
 or five rounds of Weyl-shifted middle squares; keys are made with the finaliser of SplitMix64
 (G. L. Steele, D. Lea, C. H. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
 
-All functions are plain ones, to be called in kernels. A kernel that draws looks like this::
+All functions but the last are plain ones, to be called in kernels. A kernel that draws looks like
+this, for a part of the numbers; when all parts are done `launch_advance` counts the run::
 
     @kernel()
-    def _noise(state, y):                       # state = call.random_state()
+    def _noise(state, y, first):                # state = call.random_state()
         key = stream(state)
         for i in range(y.size):
-            y[i] = normal(key, i)
-        advance(state)                          # the next run draws other numbers
+            y[i] = normal(key, first + i)
 
 Two uses of one key must use different counters; where that is awkward, `split(key, k)` gives keys
 of their own. Squares needs keys without a pattern, which hashes are (measured: only keys below
@@ -25,6 +25,10 @@ import math
 from typing import Any
 
 import numpy as np
+
+from caffe2py.kernels.jit import kernel
+from caffe2py.registry.context import Launch
+from caffe2py.tensor.tensor import Array
 
 # Constants are typed: numba makes a float of uint64 mixed with a signed literal.
 _ONE = np.uint64(1)
@@ -144,3 +148,13 @@ def integer(key: Any, counter: Any, low: Any, high: Any) -> Any:
     """An int64 in [low, high], both included; high - low < 2**32."""
     first = np.int64(low)
     return first + np.int64(below(key, counter, np.int64(high) - first + 1))
+
+
+@kernel()
+def _advance(state: Any) -> None:
+    advance(state)
+
+
+def launch_advance(state: Array) -> Launch:
+    """Count a run: the next one draws other numbers. It comes after all that draw in this run."""
+    return _advance(state)

@@ -14,6 +14,7 @@ import numpy as np
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.vectormath import sigmoid, tanh
 from caffe2py.registry.context import Launch
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 
 
@@ -61,6 +62,9 @@ def _lstm(
             _copy_row(c[n], cell[n], drop)
         else:
             _lstm_row(c[n], gates[n], bias, hidden[n], cell[n])
+
+
+_lstm.form_later(lambda: late("kernels.cuda.cells", "LSTM"))
 
 
 def _lstm_row_gradient(
@@ -115,6 +119,9 @@ def _lstm_gradient(
                 c[n], gates[n], bias, cell[n], dhidden[n], dcell[n], dc[n], dgates[n]
             )
             _clear_row(dh[n])
+
+
+_lstm_gradient.form_later(lambda: late("kernels.cuda.cells", "LSTM_GRADIENT"))
 
 
 def _rows(array: Array) -> Array:
@@ -180,6 +187,9 @@ def _gru(h: Any, gates: Any, lengths: Any, step: Any, drop: Any, hidden: Any) ->
             hidden[n, d] = h[n, d] * u + tanh(gates[n, 2 * size + d]) * (one - u)
 
 
+_gru.form_later(lambda: late("kernels.cuda.cells", "GRU"))
+
+
 @kernel()
 def _gru_gradient(
     h: Any, gates: Any, lengths: Any, step: Any, drop: Any, dhidden: Any, dh: Any, dgates: Any
@@ -198,6 +208,9 @@ def _gru_gradient(
             dh[n, d] = g * u
             dgates[n, size + d] = g * (h[n, d] - o) * u * (one - u)
             dgates[n, 2 * size + d] = g * (one - u) * (one - o * o)
+
+
+_gru_gradient.form_later(lambda: late("kernels.cuda.cells", "GRU_GRADIENT"))
 
 
 def launch_gru(
@@ -238,6 +251,9 @@ def _add_step(given: Any, step: Any, offset: Any, total: Any) -> Any:
     return 0
 
 
+_add_step.form_later(lambda: late("kernels.cuda.cells", "ADD_STEP"))
+
+
 def launch_add_step(given: Array, step: Array, offset: int, total: Array, explain: Any) -> Launch:
     """total[step + offset] += given[step]; both are (steps, elements). Status 1: no such step."""
     return _add_step(given, step.reshape(-1), offset, total, explain=explain)
@@ -249,6 +265,9 @@ def _clear_ends(x: Any, lengths: Any) -> None:
         for n in range(x.shape[1]):
             if t >= lengths[n]:
                 _clear_row(x[t, n])
+
+
+_clear_ends.form_later(lambda: late("kernels.cuda.cells", "CLEAR_ENDS"))
 
 
 def launch_clear_ends(x: Array, lengths: Array) -> Launch:

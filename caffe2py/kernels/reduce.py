@@ -10,10 +10,12 @@ import numpy as np
 
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.copy import launch_copy
+from caffe2py.kernels.device import launch_by_channel, launch_total, on_cuda
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import by_rows, divisible, moving
+from caffe2py.kernels.parallel import by_rows, divisible, is_on_device, moving
 from caffe2py.kernels.params import Intrinsic
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 
 #: Elements that no two threads should write parts of.
@@ -24,6 +26,9 @@ _MANY = 8
 
 #: From the array and the result the launch that reduces the last axis, or the middle one.
 Step = Callable[[Array, Array], Launch]
+
+#: The same on a device: launches that reduce the middle axis of three.
+DeviceStep = Callable[[Array, Array], list[Launch]]
 
 
 _ROWS = ("emit.py", "emit_winograd.py", "emit_rows.py")
@@ -75,7 +80,18 @@ def launch_sum(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
     through scratch arrays.
     """
     loop = _sum_float_rows if x.dtype.kind == "f" else _sum_rows
-    return _by_groups(call, x, axes, y, partial(by_rows, loop), partial(_by_columns, _sum_columns))
+    rows, columns = partial(by_rows, loop), partial(_by_columns, _sum_columns)
+    return _by_groups(call, x, axes, y, rows, columns, _on_device("launch_sum"))
+
+
+def _on_device(name: str, *args: Any, **options: Any) -> DeviceStep:
+    """A function of `kernels.cuda.sums`, with these arguments behind the arrays."""
+
+    def launches(x: Array, y: Array) -> list[Launch]:
+        made: list[Launch] = on_cuda(f"sums.{name}")(x, y, *args, **options)
+        return made
+
+    return launches
 
 
 def _by_columns(reduce: Callable[..., Launch], x: Array, y: Array) -> Launch:
@@ -87,7 +103,13 @@ def _by_columns(reduce: Callable[..., Launch], x: Array, y: Array) -> Launch:
 
 
 def _by_groups(
-    call: Call, x: Array, axes: Sequence[int], y: Array, rows: Step, columns: Step
+    call: Call,
+    x: Array,
+    axes: Sequence[int],
+    y: Array,
+    rows: Step,
+    columns: Step,
+    device: DeviceStep,
 ) -> list[Launch]:
     """Reduce one group of neighbouring axes after the other, the last one first."""
     groups = _groups(x.shape, set(axes))
@@ -102,7 +124,9 @@ def _by_groups(
         size = groups.pop(last)[0]
         more = any(summed for _, summed in groups)
         target = call.scratch((outer, inner), x.dtype) if more else y.reshape(outer, inner)
-        if inner == 1:
+        if is_on_device(x):
+            launches += device(current.reshape(outer, size, inner), target)
+        elif inner == 1:
             launches.append(rows(current.reshape(outer, size), target.reshape(-1)))
         else:
             launches.append(columns(current.reshape(outer, size, inner), target))
@@ -191,7 +215,8 @@ def launch_max(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
     def columns(a: Array, b: Array) -> Launch:
         return _by_columns(lambda *args: _max_columns(*args, least), a, b)
 
-    return _by_groups(call, x, axes, y, rows, columns)
+    device = _on_device("launch_extreme", least, largest=True)
+    return _by_groups(call, x, axes, y, rows, columns, device)
 
 
 def launch_min(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Launch]:
@@ -209,7 +234,8 @@ def launch_min(call: Call, x: Array, axes: Sequence[int], y: Array) -> list[Laun
     def columns(a: Array, b: Array) -> Launch:
         return _by_columns(lambda *args: _min_columns(*args, most), a, b)
 
-    return _by_groups(call, x, axes, y, rows, columns)
+    device = _on_device("launch_extreme", most, largest=False)
+    return _by_groups(call, x, axes, y, rows, columns, device)
 
 
 def _limits(dtype: np.dtype[Any]) -> Any:
@@ -234,6 +260,10 @@ def _arg_min(x: Any, y: Any) -> None:
         for r in range(1, x.shape[1]):
             for i in range(x.shape[2]):
                 y[o, i] = r if x[o, r, i] < x[o, y[o, i], i] else y[o, i]
+
+
+_arg_max.form_from("sums", "arg_max")
+_arg_min.form_from("sums", "arg_min")
 
 
 def launch_arg(x: Array, axis: int, y: Array, *, largest: bool) -> Launch:
@@ -264,18 +294,23 @@ def _sum_magnitudes(x: Any, y: Any) -> None:
     y[0] = total
 
 
-def launch_dot(a: Array, b: Array, y: Array) -> Launch:
+def launch_dot(a: Array, b: Array, y: Array) -> list[Launch]:
     """The one element of y = the sum of a * b; all of one type."""
     if a.size != b.size or y.size != 1:
         raise ShapeError(f"no dot product of {a.shape} and {b.shape} as {y.shape}")
-    return _dot(a.reshape(-1), b.reshape(-1), y.reshape(-1))
+    both = a.reshape(-1), b.reshape(-1)
+    if is_on_device(a):
+        return launch_total("totals.DOT", a.size, both, y)
+    return [_dot(*both, y.reshape(-1))]
 
 
-def launch_sum_magnitudes(x: Array, y: Array) -> Launch:
+def launch_sum_magnitudes(x: Array, y: Array) -> list[Launch]:
     """The one element of y = the sum of |x|."""
     if y.size != 1:
         raise ShapeError(f"a sum is one element, not {y.shape}")
-    return _sum_magnitudes(x.reshape(-1), y.reshape(-1))
+    if is_on_device(x):
+        return launch_total("totals.MAGNITUDES", x.size, (x.reshape(-1),), y)
+    return [_sum_magnitudes(x.reshape(-1), y.reshape(-1))]
 
 
 # ---------------------------------------------------------------- sums of the first elements
@@ -328,19 +363,31 @@ def _spread_over_columns(dy: Any, lengths: Any, dx: Any) -> Any:
 
 def _wrong_length(lengths: Array, most: int) -> Callable[[int], Error]:
     def explain(status: int) -> Error:
-        found = int(lengths[status - 1])
+        found = int(on_host(lengths[status - 1 : status])[0])
         return ValueRangeError(f"lengths[{status - 1}] is {found}, expected 0 to {most}")
 
     return explain
 
 
-def launch_sum_starts(x: Array, lengths: Array, y: Array, *, front: bool) -> Launch:
+_spread_over_rows.form_from("starts", "spread_over_rows")
+_spread_over_columns.form_from("starts", "spread_over_columns")
+
+
+def launch_sum_starts(x: Array, lengths: Array, y: Array, *, front: bool) -> list[Launch]:
     """y[r] = the sum of the first lengths[r] elements of row r of the matrix x.
 
     With `front` the same of its columns. ValueRangeError for a length that is negative or too long.
     """
+    explain = _wrong_length(lengths, x.shape[0 if front else 1])
+    if is_on_device(x):
+        rows, columns = x.shape
+        check = on_cuda("starts.CHECK")(lengths, rows if front else columns, explain=explain)
+        place, shape = "starts.ROWS", (1, 1, rows, columns)
+        if front:
+            place, shape = "starts.COLUMNS", (1, rows, columns, 1)
+        return [check, *launch_by_channel(place, shape, (x, lengths), (y,))]
     sums = _sum_starts_of_columns if front else _sum_starts_of_rows
-    return sums(x, lengths, y, explain=_wrong_length(lengths, x.shape[0 if front else 1]))
+    return [sums(x, lengths, y, explain=explain)]
 
 
 def launch_spread_starts(dy: Array, lengths: Array, dx: Array, *, front: bool) -> Launch:

@@ -20,8 +20,8 @@ from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
 #: A bin with more samples than this along one axis, or a place this far away, is refused.
-_MOST = 1 << 16
-_FAR = 1 << 30
+MOST = 1 << 16
+FAR = 1 << 30
 
 # ---------------------------------------------------------------- rotated
 
@@ -39,9 +39,9 @@ def _rotated_region(
     if not aligned:
         width, height = max(width, one), max(height, one)
     step_h, step_w = height / number(y.shape[0]), width / number(y.shape[1])
-    if not (abs(x_middle) < _FAR and abs(y_middle) < _FAR and abs(box[5]) < _FAR):
+    if not (abs(x_middle) < FAR and abs(y_middle) < FAR and abs(box[5]) < FAR):
         return NO_REGION
-    if not (abs(step_h) < _MOST and abs(step_w) < _MOST):
+    if not (abs(step_h) < MOST and abs(step_w) < MOST):
         return NO_REGION
     if width < 0 or height < 0:
         return NEGATIVE
@@ -76,6 +76,9 @@ def _rotated(x: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any, y: Any) -
     return 0
 
 
+_rotated.form_from("regions", "rotated")
+
+
 @kernel()
 def _rotated_gradient(dy: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any, dx: Any) -> Any:
     clear(dx)
@@ -84,6 +87,9 @@ def _rotated_gradient(dy: Any, boxes: Any, scale: Any, aligned: Any, ratio: Any,
         if status:
             return status
     return 0
+
+
+_rotated_gradient.form_from("regions", "rotated_gradient")
 
 
 def launch_rotated(
@@ -109,18 +115,18 @@ def launch_rotated_gradient(
 # ---------------------------------------------------------------- the largest element
 
 
-def _round(value: Any) -> Any:
+def round_half(value: Any) -> Any:
     """The nearest integer, halves away from zero."""
     return math.floor(value + 0.5) if value >= 0 else -math.floor(0.5 - value)
 
 
-def _far(box: Any, scale: Any) -> Any:
+def far_away(box: Any, scale: Any) -> Any:
     """Whether a corner is no number, or too far away."""
     total = abs(box[1]) + abs(box[2]) + abs(box[3]) + abs(box[4])
-    return not total * scale < _FAR
+    return not total * scale < FAR
 
 
-def _bin(at: Any, after: Any, size: Any, first: Any, most: Any) -> Any:
+def bin_of(at: Any, after: Any, size: Any, first: Any, most: Any) -> Any:
     """First and last pixel of a bin."""
     begin = math.floor(at * size) + first
     end = math.ceil(after * size) + first
@@ -134,17 +140,17 @@ def _largest(x: Any, boxes: Any, scale: Any, y: Any, places: Any) -> Any:
         box = boxes[r]
         if not 0 <= box[0] < x.shape[0]:
             return NO_IMAGE
-        if _far(box, scale):
+        if far_away(box, scale):
             return NO_REGION
-        left, top = _round(box[1] * scale), _round(box[2] * scale)
-        width = number(max(_round(box[3] * scale) - left + 1, 1)) / number(y.shape[3])
-        height = number(max(_round(box[4] * scale) - top + 1, 1)) / number(y.shape[2])
+        left, top = round_half(box[1] * scale), round_half(box[2] * scale)
+        width = number(max(round_half(box[3] * scale) - left + 1, 1)) / number(y.shape[3])
+        height = number(max(round_half(box[4] * scale) - top + 1, 1)) / number(y.shape[2])
         for c in range(x.shape[1]):
             plane = x[int(box[0]), c]
             for i in range(y.shape[2]):
-                first_v, last_v = _bin(number(i), number(i + 1), height, top, x.shape[2])
+                first_v, last_v = bin_of(number(i), number(i + 1), height, top, x.shape[2])
                 for j in range(y.shape[3]):
-                    first_u, last_u = _bin(number(j), number(j + 1), width, left, x.shape[3])
+                    first_u, last_u = bin_of(number(j), number(j + 1), width, left, x.shape[3])
                     best, place = number(0), -1
                     for v in range(first_v, last_v):
                         for u in range(first_u, last_u):
@@ -153,6 +159,9 @@ def _largest(x: Any, boxes: Any, scale: Any, y: Any, places: Any) -> Any:
                     y[r, c, i, j] = best
                     places[r, c, i, j] = place
     return 0
+
+
+_largest.form_from("regions", "largest")
 
 
 @kernel()
@@ -172,6 +181,9 @@ def _largest_gradient(boxes: Any, places: Any, dy: Any, dx: Any) -> Any:
                     if place >= 0:
                         plane[place // dx.shape[3], place % dx.shape[3]] += dy[r, c, i, j]
     return 0
+
+
+_largest_gradient.form_from("regions", "largest_gradient")
 
 
 def launch_largest(
@@ -195,7 +207,8 @@ def launch_largest_gradient(
 # ---------------------------------------------------------------- a channel for each bin
 
 
-def _span(at: Any, after: Any, size: Any, first: Any, most: Any) -> Any:
+def span_of(at: Any, after: Any, size: Any, first: Any, most: Any) -> Any:
+    """First and last pixel of a bin whose region begins between pixels."""
     begin = math.floor(at * size + first)
     end = math.ceil(after * size + first)
     return min(max(begin, 0), most), min(max(end, 0), most)
@@ -212,18 +225,18 @@ def _sensitive(x: Any, boxes: Any, scale: Any, back: Any, y: Any, channels: Any)
         box = boxes[r]
         if not 0 <= box[0] < x.shape[0]:
             return NO_IMAGE
-        if _far(box, scale):
+        if far_away(box, scale):
             return NO_REGION
-        left, top = number(_round(box[1])) * scale, number(_round(box[2])) * scale
-        right = number(_round(box[3]) + 1) * scale
-        bottom = number(_round(box[4]) + 1) * scale
+        left, top = number(round_half(box[1])) * scale, number(round_half(box[2])) * scale
+        right = number(round_half(box[3]) + 1) * scale
+        bottom = number(round_half(box[4]) + 1) * scale
         width = max(right - left, number(0.1)) / number(group)
         height = max(bottom - top, number(0.1)) / number(group)
         for c in range(y.shape[1]):
             for i in range(group):
-                first_v, last_v = _span(number(i), number(i + 1), height, top, x.shape[2])
+                first_v, last_v = span_of(number(i), number(i + 1), height, top, x.shape[2])
                 for j in range(group):
-                    first_u, last_u = _span(number(j), number(j + 1), width, left, x.shape[3])
+                    first_u, last_u = span_of(number(j), number(j + 1), width, left, x.shape[3])
                     channel = (c * group + i) * group + j
                     plane = x[int(box[0]), channel]
                     area = number(max(last_v - first_v, 0) * max(last_u - first_u, 0))
@@ -238,6 +251,9 @@ def _sensitive(x: Any, boxes: Any, scale: Any, back: Any, y: Any, channels: Any)
                         y[r, c, i, j] = total / area if area > 0 else number(0)
                         channels[r, c, i, j] = channel
     return 0
+
+
+_sensitive.form_from("regions", "sensitive")
 
 
 def launch_sensitive(

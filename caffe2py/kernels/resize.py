@@ -11,7 +11,9 @@ import numpy as np
 
 from caffe2py.kernels.copy import bits
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import by_rows, is_on_device
 from caffe2py.registry.context import Launch
+from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array
 
 
@@ -52,6 +54,9 @@ def _stretch(x: Any, rows: Any, row_parts: Any, columns: Any, column_parts: Any,
                 y[n, i, j] = (one - v) * a + v * b
 
 
+_stretch.form_from("images", "stretch")
+
+
 @kernel()
 def _stretch_gradient(
     dy: Any, rows: Any, row_parts: Any, columns: Any, column_parts: Any, dx: Any
@@ -79,12 +84,17 @@ def _between(small: Array, large: Array) -> tuple[Array, Array, Array, Array]:
 
 def launch_stretch(x: Array, y: Array) -> Launch:
     """y = the planes x stretched over the size of y, linear in between. x has pixels if y has."""
-    return _stretch(x, *_between(x, y), y)
+    tables = _between(x, y)
+    return by_rows(lambda a, b: _stretch(a, *tables, b), x, y)
 
 
 def launch_stretch_gradient(dy: Array, dx: Array) -> Launch:
     """The way back: each element of dx gets what the places around it took from it."""
-    return _stretch_gradient(dy, *_between(dx, dy), dx)
+    tables = _between(dx, dy)
+    if is_on_device(dy):
+        launch: Launch = late("kernels.cuda.images", "launch_stretch_back")(dy, *tables, dx)
+        return launch
+    return by_rows(lambda b, a: _stretch_gradient(b, *tables, a), dy, dx)
 
 
 # ---------------------------------------------------------------- blocks of pixels
@@ -106,6 +116,9 @@ def _blocks(x: Any, y: Any, block: Any, top: Any, left: Any, back: Any) -> None:
                         x[n, c, row, column] = y[part, c, i, j]
                     elif not back:
                         y[part, c, i, j] = x[n, c, row, column] if inside else zero
+
+
+_blocks.form_from("images", "blocks")
 
 
 def launch_blocks(
@@ -153,14 +166,22 @@ def _spread_corners(dy: Any, first: Any, dx: Any) -> None:
                 dx[n, i, j] = above + total
 
 
-def launch_sum_corners(x: Array, y: Array) -> Launch:
+def launch_sum_corners(x: Array, y: Array) -> list[Launch]:
     """y[n, i, j] = the sum of x[n, :i, :j]; y has one row and one column more than x."""
-    return _sum_corners(x, y)
+    if is_on_device(x):
+        launches: list[Launch] = late("kernels.cuda.images", "launch_sum_corners")(x, y)
+        return launches
+    return [by_rows(_sum_corners, x, y)]
 
 
-def launch_spread_corners(dy: Array, dx: Array, *, exact: bool) -> Launch:
+def launch_spread_corners(dy: Array, dx: Array, *, exact: bool) -> list[Launch]:
     """dx[n, i, j] = the sum of dy[n, i + 1 :, j + 1 :], the gradient of launch_sum_corners.
 
     Without `exact` the sum of dy[n, : i + 1, : j + 1].
     """
-    return _spread_corners(dy, int(exact), dx)
+    number = int(exact)
+    if is_on_device(dy):
+        launch = late("kernels.cuda.images", "launch_spread_corners")
+        launches: list[Launch] = launch(dy, number, dx)
+        return launches
+    return [by_rows(lambda b, a: _spread_corners(b, number, a), dy, dx)]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from caffe2py.kernels.channels import Pair
+from caffe2py.kernels.device import launch_by_channel
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import blocks_of, by_rows, divisible, moving
+from caffe2py.kernels.parallel import blocks_of, by_rows, divisible, is_on_device, moving
 from caffe2py.registry.context import Call, Launch
 from caffe2py.tensor.tensor import Array
 
@@ -55,6 +56,9 @@ def _normalize_columns(
                 y[r, i] = (row[i] - middle) * inverse
 
 
+_normalize_columns.form_from("rownorm", "normalize_columns")
+
+
 def launch_normalize_columns(
     x: Array, epsilon: float, affine: Pair | None, moments: Pair, y: Array
 ) -> Launch:
@@ -90,6 +94,9 @@ def _normalize_rows(
         middle, factor, term = number(m), number(i) * scale[channel], bias[channel]
         for k in range(row.size):
             y[r, k] = (row[k] - middle) * factor + term
+
+
+_normalize_rows.form_from("rownorm", "normalize_rows")
 
 
 def launch_normalize_rows(
@@ -172,14 +179,23 @@ def launch_columns_gradient(
     call: Call, dy: Array, moments: Pair, x: Array, scale: Array | None, dx: Array, out: Pair | None
 ) -> list[Launch]:
     """dx of `launch_normalize_columns` and, into `out`, dscale and dbias where there is a scale."""
-    blocks = blocks_of(len(x))
+    blocks = 1 if is_on_device(x) else blocks_of(len(x))
     sums = call.scratch((blocks, 2, x.shape[1] if out else 0), np.float64)
     factors = np.empty(0, x.dtype) if scale is None else scale
     arrays = (dy, *moments, x, factors, dx, sums)
     gradient = divisible(
         blocks, 3 * moving(x, dy, dx), lambda first, end: _columns_gradient(*arrays, first, end)
     )
-    return [gradient] if out is None else [gradient, launch_add_blocks(sums, out)]
+    if out is None:
+        return [gradient]
+    if is_on_device(x):
+        rows, columns = x.shape
+        shape = (1, rows, columns, 1)
+        return [gradient, *launch_by_channel("rownorm.COLUMNS", shape, (dy, x, *moments), out)]
+    return [gradient, launch_add_blocks(sums, out)]
+
+
+_columns_gradient.form_from("rownorm", "columns_gradient")
 
 
 @kernel("reassoc")
@@ -221,6 +237,10 @@ def _rows_moments(x: Any, epsilon: Any, mean: Any, inverse: Any) -> None:
         inverse[r] = 1 / math.sqrt(_row_variance(x[r], m) + epsilon)
 
 
+_rows_gradient.form_from("rownorm", "rows_gradient")
+_rows_moments.form_from("rownorm", "rows_moments")
+
+
 def launch_rows_moments(x: Array, epsilon: float, moments: Pair) -> Launch:
     """The mean and 1 / sqrt(variance + epsilon) of each row."""
     return by_rows(
@@ -240,4 +260,10 @@ def launch_rows_gradient(
     gradient = divisible(
         scale.size, 2 * moving(x, dy, dx), lambda first, end: _rows_gradient(*arrays, first, end)
     )
+    if is_on_device(x):
+        shape = (1, len(x) // max(scale.size, 1), scale.size, x.shape[1])
+        return [
+            gradient,
+            *launch_by_channel("rownorm.CHANNELS", shape, (dy, x, *moments, scale.size), out),
+        ]
     return [gradient, launch_add_blocks(sums, out)]

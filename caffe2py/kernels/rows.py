@@ -69,6 +69,10 @@ def _softmax_gradient(y: Any, dy: Any, dx: Any) -> None:
             dx[r, i] = y[r, i] * (dy[r, i] - product)
 
 
+_softmax.form_from("rows", "softmax")
+_softmax_gradient.form_from("rows", "softmax_gradient")
+
+
 def launch_softmax(x: Array, axis: int, y: Array) -> Launch:
     """y = exp(x) / sum of exp(x) over all axes from `axis` on; a row with NaN or +inf is NaN."""
     return by_rows(_softmax, matrix(x, axis), matrix(y, axis), effort=3)

@@ -6,6 +6,7 @@ bias, two floats of 32 or 16 bits in the lowest byte first: number = integer * s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ _INFINITY = np.float32(np.inf)
 _TINY, _TINY_DOUBLE = np.float32(1e-8), np.float64(1e-8)
 _NARROW = np.float32(1e-10)
 _INT32_END = np.float32(2.0**31)
+_WHOLE = np.float32(2.0**23)
 
 #: Nanoseconds for a row that is looked up and for an element of it, within a factor of three.
 _ROW_NS, _ELEMENT_NS = 5.0, 0.1
@@ -98,22 +100,21 @@ def _span(x):
     return (least, most) if least <= most else (_ZERO, _ZERO)
 
 
-def _limited(level, top):
-    """An integer from 0 to top; 0 for NaN and for what no 32 bits hold."""
-    if not 0 < level < _INT32_END:
-        return np.uint8(0)
-    return np.uint8(level) if level < top else np.uint8(top)
-
-
 def _level(value, top):
-    """The nearest integer from 0 to top, ties to even."""
-    return _limited(np.rint(value), top)
+    """The nearest integer from 0 to top, ties to even; 0 for NaN and for what no 32 bits hold."""
+    if not 0 < value < _INT32_END:
+        return np.uint8(0)
+    # beside so large a number there is no room for a fraction
+    return np.uint8(top) if value >= top else np.uint8(value + _WHOLE - _WHOLE)
 
 
 def _level_away(value, top):
-    """The nearest integer from 0 to top, ties to the larger one."""
-    level = np.floor(value)
-    return _limited(level + _ONE if value - level >= _HALF_STEP else level, top)
+    """The same, ties to the larger one."""
+    if not 0 < value < _INT32_END:
+        return np.uint8(0)
+    level = np.float32(np.int64(value))
+    level = level + _ONE if value - level >= _HALF_STEP else level
+    return np.uint8(level) if level < top else np.uint8(top)
 
 
 # ---------------------------------------------------------------- ends that lose least
@@ -125,36 +126,35 @@ def _error(value, bias, scale, factor, top):
     return lost * lost
 
 
-def _loss(x, least, most, top, sums):
+def _loss(x, least, most, top):
     """The norm of what is lost of a row between these ends, in eight sums as Caffe2 has them."""
     bias = _rounded(least)
     width = most - bias
     scale = _ONE if width == 0 else _rounded(width / top)
     factor = _ONE / scale
-    for k in range(8):
-        sums[k] = 0
     whole = x.size // 8 * 8
-    for i in range(whole):
-        sums[i % 8] += _error(x[i], bias, scale, factor, top)
     total = _ZERO
     for k in range(8):
-        total += sums[k]
+        part = _ZERO
+        for i in range(k, whole, 8):
+            part += _error(x[i], bias, scale, factor, top)
+        total += part
     for i in range(whole, x.size):
         total += _error(x[i], bias, scale, factor, top)
-    return np.sqrt(total)
+    return math.sqrt(total)
 
 
-def _search(x, least, most, top, sums):
+def _search(x, least, most, top):
     """The best ends on a walk which draws that one in, step by step, where it costs less."""
     step = (most - least) / _STEPS
     kept = _STEPS * _KEPT * step
     best_least, best_most, best = least, most, _INFINITY
-    now = _loss(x, least, most, top, sums)
+    now = _loss(x, least, most, top)
     for _ in range(_MOST_STEPS):
         if not least + kept < most:
             break
-        up = _loss(x, least + step, most, top, sums)
-        down = _loss(x, least, most - step, top, sums)
+        up = _loss(x, least + step, most, top)
+        down = _loss(x, least, most - step, top)
         if now < up and now < down and now < best:
             best_least, best_most, best = least, most, now
         if up < down:
@@ -168,7 +168,7 @@ def _search(x, least, most, top, sums):
 
 
 @kernel()
-def _encode(x, numbers, fake, search, sums, y):
+def _encode(x, numbers, fake, search, y):
     bits, half, tail = numbers[_BITS], numbers[_HALF] != 0, numbers[_TAIL]
     top = np.float32((1 << bits) - 1)
     per_byte = 1 if fake else 8 // bits
@@ -176,7 +176,7 @@ def _encode(x, numbers, fake, search, sums, y):
         row = y[r]
         least, most = _span(x[r])
         if search:
-            least, most = _search(x[r], least, most, top, sums)
+            least, most = _search(x[r], least, most, top)
         if half:
             least = _rounded(least)
             width = most - least
@@ -206,7 +206,7 @@ def launch_encode(x: Array, form: Format, fake: bool, search: bool, y: Array) ->
     numbers = form.numbers()
 
     def part(rows: Array, out: Array) -> Launch:
-        return _encode(rows, numbers, fake, search, np.zeros(8, np.float32), out)
+        return _encode(rows, numbers, fake, search, out)
 
     return by_rows(part, x, y, effort=1000 if search else 5)
 

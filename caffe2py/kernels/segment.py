@@ -18,10 +18,12 @@ from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.convert import launch_convert
 from caffe2py.kernels.gather import add_rows, add_weighted_rows
 from caffe2py.kernels.index import launch_check, launch_gather
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.jit import Kernel, kernel
 from caffe2py.kernels.parallel import divisible, split
 from caffe2py.kernels.vectormath import exp, log
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import shape_text
 
@@ -56,6 +58,16 @@ def _status(place: Any) -> Any:
     return min(place + 1, _LAST_STATUS)
 
 
+def _form(kernel_: Kernel, name: str) -> None:
+    """Devices run the form of this name."""
+    kernel_.form_later(lambda: late("kernels.cuda.segments", name))
+
+
+def _walked(name: str, *args: Any) -> tuple[Launch, ...]:
+    """A walk that devices make in several steps."""
+    return tuple(late("kernels.cuda.segments", name)(*args))
+
+
 # ---------------------------------------------------------------- walks
 
 
@@ -87,6 +99,9 @@ def _walk_sorted(ids: Any, offsets: Any) -> Any:
     return 0
 
 
+_form(_walk_sorted, "WALK_SORTED")
+
+
 @kernel()
 def _walk_unsorted(ids: Any, offsets: Any, order: Any) -> Any:
     """Counting sort: stable, so that sums go in the order of the items."""
@@ -116,11 +131,14 @@ def walk_lengths(call: Call, lengths: Array, count: int, what: str = "rows") -> 
     offsets = call.scratch((lengths.size + 1,), np.int64)
 
     def explain(status: int) -> Error:
-        if lengths.min(initial=0) < 0:
-            return ValueRangeError(f"lengths[{lengths.argmin()}] is {lengths.min()}")
-        total = int(lengths.sum(dtype=np.int64))
+        told = on_host(lengths)
+        if told.min(initial=0) < 0:
+            return ValueRangeError(f"lengths[{told.argmin()}] is {told.min()}")
+        total = int(told.sum(dtype=np.int64))
         return ValueRangeError(f"the sum of lengths is {total}, but there are {count} {what}")
 
+    if not isinstance(lengths, np.ndarray):
+        return Walk(_walked("launch_walk_lengths", lengths, count, offsets, explain), offsets)
     return Walk((_walk_lengths(lengths, count, offsets, explain=explain),), offsets)
 
 
@@ -134,9 +152,10 @@ def walk_sorted(call: Call, ids: Array, segments: int) -> Walk:
     def explain(status: int) -> Error:
         if status - 1 == ids.size:
             return ValueRangeError(f"segment ids end before {segments - 1}, the last segment")
-        before = int(ids[status - 2]) if status > 1 else -1
+        told = on_host(ids)
+        before = int(told[status - 2]) if status > 1 else -1
         return ValueRangeError(
-            f"segment id {int(ids[status - 1])} at position {status - 1} follows {before}: ids "
+            f"segment id {int(told[status - 1])} at position {status - 1} follows {before}: ids "
             f"must be sorted, begin with 0 and leave out none of 0 to {segments - 1}"
         )
 
@@ -153,9 +172,13 @@ def walk_unsorted(call: Call, ids: Array, segments: int) -> Walk:
 
     def explain(status: int) -> Error:
         return ValueRangeError(
-            f"segment id {int(ids[status - 1])} at position {status - 1} is out of range; "
+            f"segment id {int(on_host(ids)[status - 1])} at position {status - 1} is out of range; "
             f"expected 0 to {segments - 1}"
         )
+
+    if not isinstance(ids, np.ndarray):
+        launches = _walked("launch_walk_unsorted", ids, offsets, order, explain)
+        return Walk(launches, offsets, order)
 
     return Walk((_walk_unsorted(ids, offsets, order, explain=explain),), offsets, order)
 
@@ -197,6 +220,9 @@ def _sums(
                 target[i] = target[i] / y.dtype.type(last - first)
 
 
+_form(_sums, "SUMS")
+
+
 @kernel()
 def _gathered_sums(
     x: Any, indices: Any, offsets: Any, weights: Any, weighting: int, mean: bool, y: Any
@@ -217,6 +243,9 @@ def _gathered_sums(
                 target[i] = target[i] / y.dtype.type(last - first)
 
 
+_form(_gathered_sums, "GATHERED_SUMS")
+
+
 @kernel()
 def _maxima(
     x: Any, indices: Any, gathered: bool, order: Any, ordered: bool, offsets: Any, y: Any
@@ -231,6 +260,9 @@ def _maxima(
             source = x[indices[item] if gathered else item]
             for i in range(y.shape[1]):
                 target[i] = source[i] if p == first or source[i] > target[i] else target[i]
+
+
+_form(_maxima, "MAXIMA")
 
 
 @kernel()
@@ -252,6 +284,9 @@ def _log_sums(x: Any, offsets: Any, mean: bool, tops: Any, y: Any) -> None:
             if last > first:
                 finite = tops[i] - tops[i] == 0
                 target[i] = tops[i] + log(target[i] / count) if finite else tops[i]
+
+
+_form(_log_sums, "LOG_SUMS")
 
 
 # ---------------------------------------------------------------- the way back
@@ -286,12 +321,18 @@ def _spread(
                     target[i] = source[i]
 
 
+_form(_spread, "SPREAD")
+
+
 @kernel()
 def _spread_to_equal(x: Any, y: Any, dy: Any, offsets: Any, dx: Any) -> None:
     for s in range(dy.shape[0]):
         for p in range(offsets[s], offsets[s + 1]):
             for i in range(dx.shape[1]):
                 dx[p, i] = dy[s, i] if x[p, i] == y[s, i] else 0
+
+
+_form(_spread_to_equal, "SPREAD_TO_EQUAL")
 
 
 @kernel()
@@ -306,6 +347,9 @@ def _spread_exponentials(x: Any, y: Any, dy: Any, offsets: Any, mean: bool, dx: 
                 dx[p, i] = dy[s, i] * factor / count
 
 
+_form(_spread_exponentials, "SPREAD_EXPONENTIALS")
+
+
 @kernel("reassoc", "contract")
 def _dots(x: Any, indices: Any, gathered: bool, dy: Any, offsets: Any, dweights: Any) -> None:
     for s in range(dy.shape[0]):
@@ -315,6 +359,9 @@ def _dots(x: Any, indices: Any, gathered: bool, dy: Any, offsets: Any, dweights:
             for i in range(dy.shape[1]):
                 total += source[i] * dy[s, i]
             dweights[p] = total
+
+
+_form(_dots, "DOTS")
 
 
 # ---------------------------------------------------------------- launches

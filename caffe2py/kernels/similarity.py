@@ -10,7 +10,7 @@ from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
 #: A squared length below this counts as this.
-_TINY = 1e-12
+TINY = 1e-12
 
 # ---------------------------------------------------------------- dot products
 
@@ -61,6 +61,10 @@ def _times_rows(x: Any, dz: Any, pad: Any, replicate: bool, dy: Any) -> None:
                 dy[r, start + i] = dz[r] * x[r, i]
 
 
+_dot_rows.form_from("similarity", "dot_rows")
+_times_rows.form_from("similarity", "times_rows")
+
+
 def launch_dot_rows(
     x: Array, y: Array, z: Array, *, pad: float = 0.0, replicate: bool = False
 ) -> Launch:
@@ -88,7 +92,7 @@ def _cosine_rows(x: Any, y: Any, z: Any) -> None:
             xx += x[r, i] * x[r, i]
             yy += y[r, i] * y[r, i]
             xy += x[r, i] * y[r, i]
-        z[r] = xy / math.sqrt(max(xx, _TINY) * max(yy, _TINY))
+        z[r] = xy / math.sqrt(max(xx, TINY) * max(yy, TINY))
 
 
 @kernel("reassoc")
@@ -101,12 +105,16 @@ def _cosine_rows_gradient(x: Any, y: Any, dz: Any, dx: Any, dy: Any) -> None:
             xx += x[r, i] * x[r, i]
             yy += y[r, i] * y[r, i]
             xy += x[r, i] * y[r, i]
-        xx = max(xx, _TINY)
-        yy = max(yy, _TINY)
+        xx = max(xx, TINY)
+        yy = max(yy, TINY)
         share = dz[r] / math.sqrt(xx * yy)
         for i in range(x.shape[1]):
             dx[r, i] = share * (y[r, i] - x[r, i] * xy / xx)
             dy[r, i] = share * (x[r, i] - y[r, i] * xy / yy)
+
+
+_cosine_rows.form_from("similarity", "cosine_rows")
+_cosine_rows_gradient.form_from("similarity", "cosine_rows_gradient")
 
 
 def launch_cosine_rows(x: Array, y: Array, z: Array) -> Launch:

@@ -8,12 +8,21 @@ from typing import Any
 import numpy as np
 
 from caffe2py.errors import Error, ShapeError, ValueRangeError
-from caffe2py.kernels.copy import bits, launch_copy
+from caffe2py.kernels.copy import bits, launch_copy, launch_fill
 from caffe2py.kernels.index import index_error
 from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.lookup import WRONG_LENGTHS, lengths_fit, place_status, wrong_lengths
 from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
+
+
+def _there(name: str, *args: Any) -> list[Launch]:
+    """What devices do in several steps."""
+    launches: list[Launch] = late("kernels.cuda.spreading", name)(*args)
+    return launches
+
 
 # ---------------------------------------------------------------- by indices
 
@@ -30,6 +39,9 @@ def _place(indices: Any, updates: Any, y: Any) -> Any:
     return 0
 
 
+_place.form_later(lambda: late("kernels.cuda.spreading", "PLACE"))
+
+
 def launch_place(x: Array, indices: Array, updates: Array, y: Array) -> list[Launch]:
     """y = x, but y[o, indices[o, k, i], i] = updates[o, k, i]; all with three axes.
 
@@ -37,7 +49,7 @@ def launch_place(x: Array, indices: Array, updates: Array, y: Array) -> list[Lau
     """
 
     def explain(status: int) -> Error:
-        return index_error(int(indices.reshape(-1)[status - 1]), status - 1, y.shape[1])
+        return index_error(int(on_host(indices).reshape(-1)[status - 1]), status - 1, y.shape[1])
 
     return [launch_copy(x, y), _place(indices, bits(updates), bits(y), explain=explain)]
 
@@ -55,16 +67,25 @@ def _add_rows(dy: Any, indices: Any, dx: Any) -> Any:
     return 0
 
 
-def launch_add_rows(dy: Array, indices: Array, dx: Array) -> Launch:
+def _one(dy: Array, indices: Array, dx: Array) -> tuple[Any, ...]:
+    """Matrices as the one part of arrays with three axes."""
+    return dy.reshape(1, *dy.shape), indices, 0, False, dx.reshape(1, *dx.shape)
+
+
+def launch_add_rows(dy: Array, indices: Array, dx: Array) -> list[Launch]:
     """dx[indices[k]] += dy[k] for matrices, starting from 0.
 
     ValueRangeError (at run time) for an index that is no row of dx.
     """
 
     def explain(status: int) -> Error:
-        return index_error(int(indices[status - 1]), status - 1, dx.shape[0])
+        return index_error(int(on_host(indices)[status - 1]), status - 1, dx.shape[0])
 
-    return _add_rows(dy, indices, dx, explain=explain)
+    if not isinstance(dx, np.ndarray):
+        late_runs = late("kernels.cuda.runs", "launch_add_gathered")
+        launches: list[Launch] = late_runs(*_one(dy, indices, dx), explain)
+        return launches
+    return [_add_rows(dy, indices, dx, explain=explain)]
 
 
 @kernel()
@@ -78,6 +99,9 @@ def _set_rows(indices: Any, row: Any, x: Any) -> Any:
     return 0
 
 
+_set_rows.form_later(lambda: late("kernels.cuda.spreading", "SET_ROWS"))
+
+
 def launch_set_rows(indices: Array, row: Array, x: Array) -> Launch:
     """x[indices[k]] = row for a matrix x of any type; nothing changes if an index is no row.
 
@@ -85,7 +109,7 @@ def launch_set_rows(indices: Array, row: Array, x: Array) -> Launch:
     """
 
     def explain(status: int) -> Error:
-        return index_error(int(indices[status - 1]), status - 1, x.shape[0])
+        return index_error(int(on_host(indices)[status - 1]), status - 1, x.shape[0])
 
     return _set_rows(indices, bits(row), bits(x), explain=explain)
 
@@ -112,12 +136,6 @@ def _rows_of_lists(lengths: Any, indices: Any, values: Any, dense: Any, back: bo
     return 0
 
 
-@kernel()
-def _fill_all(y: Any, value: Any) -> None:
-    for i in range(y.size):
-        y[i] = value[0]
-
-
 def launch_rows_of_lists(
     lengths: Array, indices: Array, values: Array, dense: Array, default: float | None
 ) -> list[Launch]:
@@ -130,13 +148,17 @@ def launch_rows_of_lists(
     def explain(status: int) -> Error:
         if status == WRONG_LENGTHS:
             return wrong_lengths(lengths, indices.size, "indices")
-        return index_error(int(indices[status - 1]), status - 1, dense.shape[1])
+        return index_error(int(on_host(indices)[status - 1]), status - 1, dense.shape[1])
 
     flat = values.reshape(-1)
-    moved = _rows_of_lists(lengths, indices, flat, dense, default is None, explain=explain)
+    args = (lengths, indices, flat, dense, default is None)
+    if isinstance(dense, np.ndarray):
+        moved = [_rows_of_lists(*args, explain=explain)]
+    else:
+        moved = _there("launch_rows_of_lists", *args, explain)
     if default is None:
-        return [moved]
-    return [_fill_all(dense.reshape(-1), np.array([default], dense.dtype)), moved]
+        return moved
+    return [launch_fill(np.array([default], dense.dtype), dense), *moved]
 
 
 # ---------------------------------------------------------------- by masks
@@ -159,18 +181,30 @@ def _expand_masked(mask: Any, rows: Any, y: Any) -> Any:
     return 0 if at == rows.shape[0] else 1
 
 
-def launch_expand_masked(mask: Array, rows: Array, y: Array) -> Launch:
+def launch_expand_masked(mask: Array, rows: Array, y: Array) -> list[Launch]:
     """y[r] = the next of the rows where mask[r] holds, 0 elsewhere; matrices of any type.
 
     ValueRangeError (at run time) unless there is one row for each place where the mask holds.
     """
 
     def explain(status: int) -> Error:
-        return ValueRangeError(
-            f"the mask holds at {int(np.count_nonzero(mask))} place(s), for {len(rows)} row(s)"
-        )
+        count = int(np.count_nonzero(on_host(mask)))
+        return ValueRangeError(f"the mask holds at {count} place(s), for {len(rows)} row(s)")
 
-    return _expand_masked(mask.view(np.uint8), bits(rows), bits(y), explain=explain)
+    args = (mask.view(np.uint8), bits(rows), bits(y))
+    if not isinstance(y, np.ndarray):
+        return _there("launch_expand_masked", *args, explain)
+    return [_expand_masked(*args, explain=explain)]
+
+
+def launch_count(mask: Array, before: Array) -> list[Launch]:
+    """before[i] = how many of a device's flags, 0 or 1, are set before i; of all at the end."""
+    return _there("launch_before", mask, before)
+
+
+def launch_places(mask: Array, before: Array, places: Array) -> Launch:
+    """The places of a device's flags that are set, in order; `before` is that of `launch_count`."""
+    return _there("launch_places", mask, before, places)[0]
 
 
 @kernel()
@@ -195,10 +229,7 @@ def _require_taken(taken: Any) -> Any:
     return 0
 
 
-@kernel()
-def _clear_flags(taken: Any) -> None:
-    for i in range(taken.size):
-        taken[i] = 0
+_require_taken.form_later(lambda: late("kernels.cuda.spreading", "REQUIRE_TAKEN"))
 
 
 def launch_unmask(call: Call, pairs: Sequence[tuple[Array, Array]], y: Array) -> list[Launch]:
@@ -207,7 +238,7 @@ def launch_unmask(call: Call, pairs: Sequence[tuple[Array, Array]], y: Array) ->
     ValueRangeError (at run time) where no mask holds, and for values that are left or lacking.
     """
     taken = call.scratch(y.shape, np.uint8)
-    launches = [_clear_flags(taken)]
+    launches = [launch_fill(np.zeros(1, np.uint8), taken)]
     for number, (mask, values) in enumerate(pairs):
 
         def explain(status: int, number: int = number, count: int = values.size) -> Error:
@@ -215,8 +246,11 @@ def launch_unmask(call: Call, pairs: Sequence[tuple[Array, Array]], y: Array) ->
                 f"mask {number} holds at another number of free places than its {count} value(s)"
             )
 
-        flags = mask.view(np.uint8)
-        launches.append(_unmask(flags, bits(values), taken, bits(y), explain=explain))
+        args = (mask.view(np.uint8), bits(values), taken, bits(y))
+        if isinstance(y, np.ndarray):
+            launches.append(_unmask(*args, explain=explain))
+        else:
+            launches += _there("launch_unmask", *args, explain)
 
     def unclaimed(status: int) -> Error:
         return ValueRangeError(f"all masks are false at position {status - 1}")
@@ -253,6 +287,9 @@ def _mask_sequence(x: Any, given: Any, mode: int, radius: int, fill: Any, y: Any
                 hidden = _is_hidden(mode, r, c, number, radius)
                 for i in range(inner):
                     y[b, r, c, i] = fill[0] if hidden else x[b, r, c, i]
+
+
+_mask_sequence.form_later(lambda: late("kernels.cuda.spreading", "MASK_SEQUENCE"))
 
 
 def launch_mask_sequence(
@@ -294,8 +331,12 @@ def launch_take_shards(keys: Array, values: Sequence[Array], y: Array) -> list[L
     for shard, rows in enumerate(values):
 
         def explain(status: int, shard: int = shard, rows: Array = rows) -> Error:
-            count = int(np.count_nonzero(keys % len(values) == shard))
+            count = int(np.count_nonzero(on_host(keys) % len(values) == shard))
             return ValueRangeError(f"{count} key(s) belong to shard {shard} of {len(rows)} row(s)")
 
-        launches.append(_take_shard(keys, len(values), shard, bits(rows), bits(y), explain=explain))
+        args = (keys, len(values), shard, bits(rows), bits(y))
+        if isinstance(y, np.ndarray):
+            launches.append(_take_shard(*args, explain=explain))
+        else:
+            launches += _there("launch_take_shard", *args, explain)
     return launches

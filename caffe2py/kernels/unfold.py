@@ -16,7 +16,7 @@ from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
 
-def _pixel(table: Any, place: Any, tap: Any) -> Any:
+def pixel_of(table: Any, place: Any, tap: Any) -> Any:
     """The pixel under element `tap` of the window at `place`, or -1 outside of the image."""
     pixel = 0
     for axis in range(3):
@@ -32,7 +32,8 @@ def _pixel(table: Any, place: Any, tap: Any) -> Any:
     return pixel
 
 
-def _count(table: Any, row: Any) -> Any:
+def count(table: Any, row: Any) -> Any:
+    """The product of a row: pixels, places or taps."""
     return table[row, 0] * table[row, 1] * table[row, 2]
 
 
@@ -42,11 +43,11 @@ def _count(table: Any, row: Any) -> Any:
 @kernel()
 def _unfold(x: Any, table: Any, last: Any, y: Any) -> None:
     """y (N, C, taps, places), or (N, places, taps, C) with `last`, from x (N, C, pixels)."""
-    places, taps = _count(table, OUT), _count(table, KERNEL)
+    places, taps = count(table, OUT), count(table, KERNEL)
     for n in range(x.shape[0]):
         for place in range(places):
             for tap in range(taps):
-                pixel = _pixel(table, place, tap)
+                pixel = pixel_of(table, place, tap)
                 channels = x.shape[2] if last else x.shape[1]
                 for c in range(channels):
                     value = x.dtype.type(0)
@@ -61,7 +62,7 @@ def _unfold(x: Any, table: Any, last: Any, y: Any) -> None:
 @kernel()
 def _fold(y: Any, table: Any, last: Any, x: Any) -> None:
     """The way back: each pixel is the sum of what was taken from it."""
-    places, taps = _count(table, OUT), _count(table, KERNEL)
+    places, taps = count(table, OUT), count(table, KERNEL)
     channels = x.shape[2] if last else x.shape[1]
     for n in range(x.shape[0]):
         for a in range(x.shape[1]):
@@ -69,7 +70,7 @@ def _fold(y: Any, table: Any, last: Any, x: Any) -> None:
                 x[n, a, b] = 0
         for place in range(places):
             for tap in range(taps):
-                pixel = _pixel(table, place, tap)
+                pixel = pixel_of(table, place, tap)
                 if pixel < 0:
                     continue
                 for c in range(channels):
@@ -77,6 +78,10 @@ def _fold(y: Any, table: Any, last: Any, x: Any) -> None:
                         x[n, pixel, c] += y[n, place, tap, c]
                     else:
                         x[n, c, pixel] += y[n, c, tap, place]
+
+
+_unfold.form_from("windows", "unfold")
+_fold.form_from("windows", "fold")
 
 
 def _as_planes(x: Array, last: bool) -> Array:
@@ -116,33 +121,40 @@ def launch_fold(y: Array, table: Array, last: bool, x: Array) -> Launch:
 _X_C, _X_P, _Y_C, _Y_P, _W_C, _W_T, _GROUPS, _CHANNELS, _FILTERS = range(9)
 
 
+def local_result(
+    image: Any, w: Any, bias: Any, table: Any, numbers: Any, place: Any, m: Any
+) -> Any:
+    """What filter m gives at a place of an image."""
+    taps, channels = count(table, KERNEL), numbers[_CHANNELS]
+    total_filters = numbers[_FILTERS] * numbers[_GROUPS]
+    first = m // numbers[_FILTERS] * channels
+    at = (place * total_filters + m) * channels * taps
+    total = bias[place * total_filters + m] if bias.size > 0 else image.dtype.type(0)
+    for tap in range(taps):
+        pixel = pixel_of(table, place, tap)
+        if pixel < 0:
+            continue
+        for c in range(channels):
+            value = image[(first + c) * numbers[_X_C] + pixel * numbers[_X_P]]
+            total += value * w[at + c * numbers[_W_C] + tap * numbers[_W_T]]
+    return total
+
+
 @kernel()
 def _local(x: Any, w: Any, bias: Any, table: Any, numbers: Any, y: Any) -> None:
-    places, taps = _count(table, OUT), _count(table, KERNEL)
-    channels, filters = numbers[_CHANNELS], numbers[_FILTERS]
-    total_filters = filters * numbers[_GROUPS]
     for n in range(x.shape[0]):
         image, out = x[n], y[n]
-        for place in range(places):
-            for m in range(total_filters):
-                first = m // filters * channels
-                at = (place * total_filters + m) * channels * taps
-                total = bias[place * total_filters + m] if bias.size > 0 else x.dtype.type(0)
-                for tap in range(taps):
-                    pixel = _pixel(table, place, tap)
-                    if pixel < 0:
-                        continue
-                    for c in range(channels):
-                        value = image[(first + c) * numbers[_X_C] + pixel * numbers[_X_P]]
-                        total += value * w[at + c * numbers[_W_C] + tap * numbers[_W_T]]
-                out[m * numbers[_Y_C] + place * numbers[_Y_P]] = total
+        for place in range(count(table, OUT)):
+            for m in range(numbers[_FILTERS] * numbers[_GROUPS]):
+                at = m * numbers[_Y_C] + place * numbers[_Y_P]
+                out[at] = local_result(image, w, bias, table, numbers, place, m)
 
 
 @kernel()
 def _local_gradient(
     x: Any, w: Any, dy: Any, table: Any, numbers: Any, dw: Any, db: Any, dx: Any
 ) -> None:
-    places, taps = _count(table, OUT), _count(table, KERNEL)
+    places, taps = count(table, OUT), count(table, KERNEL)
     channels, filters = numbers[_CHANNELS], numbers[_FILTERS]
     total_filters = filters * numbers[_GROUPS]
     dw[:] = 0
@@ -159,7 +171,7 @@ def _local_gradient(
                 if db.size > 0:
                     db[place * total_filters + m] += slope
                 for tap in range(taps):
-                    pixel = _pixel(table, place, tap)
+                    pixel = pixel_of(table, place, tap)
                     if pixel < 0:
                         continue
                     for c in range(channels):
@@ -168,6 +180,10 @@ def _local_gradient(
                         dw[k] += slope * image[i]
                         if dx.shape[0] > 0:
                             dx[n, i] += slope * w[k]
+
+
+_local.form_from("windows", "local")
+_local_gradient.form_from("windows", "local_gradient")
 
 
 def _numbers(shape: tuple[int, ...], table: Array, groups: int, filters: int, last: bool) -> Array:

@@ -15,20 +15,30 @@ import numpy as np
 
 from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.jit import Kernel, kernel
-from caffe2py.kernels.parallel import CHUNK, divisible, moving
+from caffe2py.kernels.parallel import CHUNK, by_rows, divisible, is_on_device, moving
 from caffe2py.registry.context import Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 
 __all__ = [
     "adadelta",
+    "adadelta_step",
     "adagrad",
+    "adagrad_rate",
     "adam",
+    "adam_moments",
     "clip_by_scaling",
+    "correct",
     "ftrl",
-    "lars",
+    "ftrl_step",
+    "lars_rate",
     "launch_check_rows",
     "launch_elements",
+    "launch_lars",
+    "launch_rows",
     "momentum_sgd",
+    "momentum_step",
     "rms_prop",
     "row_wise_adagrad",
     "row_wise_adam",
@@ -68,10 +78,12 @@ def launch_check_rows(indices: Array, rows: int, name: str) -> Launch:
     def explain(status: int) -> Error:
         position = status - 1
         return ValueRangeError(
-            f"{name}[{position}] is {int(flat[position])}, and there are {rows} row(s)"
+            f"{name}[{position}] is {int(on_host(flat)[position])}, and there are {rows} row(s)"
         )
 
-    return _check_rows(flat, rows, explain=explain)
+    return by_rows(
+        lambda part, explain: _check_rows(part, rows, explain=explain), flat, explain=explain
+    )
 
 
 # ---------------------------------------------------------------- parts
@@ -88,19 +100,36 @@ def launch_elements(loop: Kernel, size: int, *args: Any) -> Launch:
             return loop(*args)
         return loop(*(_range(arg, size, first, end) for arg in args))
 
-    work = moving(*(arg for arg in args if isinstance(arg, np.ndarray)))
+    work = moving(*(arg for arg in args if _is_array(arg)))
     return divisible(size, 2 * work, part, CHUNK)
 
 
+def launch_rows(loop: Kernel, indices: Array, rows: int, width: int, *args: Any) -> list[Launch]:
+    """loop(width, *args), which changes the rows that `indices` names, one after the other.
+
+    Devices go over the rows side by side, and over those of one index in order. They leave all as
+    it is if an index is not below `rows`.
+    """
+    if not is_on_device(indices):
+        return [loop(width, *args)]
+    make = late("kernels.cuda.updates", "launch_rows")
+    launches: list[Launch] = make(loop.__name__, indices, rows, width, args)
+    return launches
+
+
+def _is_array(arg: Any) -> bool:
+    return getattr(arg, "ndim", 0) > 0
+
+
 def _range(arg: Any, size: int, first: int, end: int) -> Any:
-    step = arg.size // size if isinstance(arg, np.ndarray) and arg.size % size == 0 else 0
+    step = arg.size // size if _is_array(arg) and arg.size % size == 0 else 0
     return arg[first * step : end * step] if step else arg
 
 
 # ---------------------------------------------------------------- momentum
 
 
-def _momentum_step(g: Any, m: Any, i: Any, j: Any, rate: Any, mu: Any, nesterov: bool) -> Any:
+def momentum_step(g: Any, m: Any, i: Any, j: Any, rate: Any, mu: Any, nesterov: bool) -> Any:
     """Turn g[i] into the step, remember it in m[j]."""
     before = m[j]
     after = mu * before + rate * g[i]
@@ -116,28 +145,28 @@ def momentum_sgd(g: Any, m: Any, lr: Any, w: Any, mu: Any, nesterov: bool) -> No
     rate = m.dtype.type(lr[0])
     if w.size == 0:
         for i in range(g.size):
-            _momentum_step(g, m, i, i, rate, mu, nesterov)
+            momentum_step(g, m, i, i, rate, mu, nesterov)
     else:
         for i in range(g.size):
-            w[i] -= _momentum_step(g, m, i, i, rate, mu, nesterov)
+            w[i] -= momentum_step(g, m, i, i, rate, mu, nesterov)
 
 
 @kernel()
 def sparse_momentum_sgd(
-    g: Any, m: Any, lr: Any, w: Any, indices: Any, width: int, mu: Any, nesterov: bool
+    width: int, g: Any, m: Any, lr: Any, w: Any, indices: Any, mu: Any, nesterov: bool
 ) -> None:
     """`momentum_sgd` for rows of `width` elements."""
     rate = m.dtype.type(lr[0])
     for r in range(indices.size):
         to = np.int64(indices[r]) * width
         for k in range(width):
-            w[to + k] -= _momentum_step(g, m, r * width + k, to + k, rate, mu, nesterov)
+            w[to + k] -= momentum_step(g, m, r * width + k, to + k, rate, mu, nesterov)
 
 
 # ---------------------------------------------------------------- Adagrad
 
 
-def _adagrad_rate(h: Any, j: Any, g: Any, rate: Any, epsilon: Any, decay: Any) -> Any:
+def adagrad_rate(h: Any, j: Any, g: Any, rate: Any, epsilon: Any, decay: Any) -> Any:
     """Add a gradient to the moment h[j]; the rate for this element."""
     h[j] = decay * h[j] + g * g
     return rate / (math.sqrt(h[j]) + epsilon)
@@ -152,11 +181,11 @@ def adagrad(
     if rates.size == 0:
         for i in range(g.size):
             slope = g[i] + weight * w[i]
-            w[i] += _adagrad_rate(h, i, slope, rate, epsilon, decay) * slope
+            w[i] += adagrad_rate(h, i, slope, rate, epsilon, decay) * slope
         return
     for i in range(g.size):
         slope = g[i] + weight * w[i]
-        rates[i] = _adagrad_rate(h, i, slope, rate, epsilon, decay)
+        rates[i] = adagrad_rate(h, i, slope, rate, epsilon, decay)
         step = rates[i] * slope
         if steps.size > 0:
             steps[i] = step
@@ -165,7 +194,7 @@ def adagrad(
 
 @kernel()
 def sparse_adagrad(
-    w: Any, h: Any, indices: Any, g: Any, lr: Any, width: int, epsilon: Any, weight: Any
+    width: int, w: Any, h: Any, indices: Any, g: Any, lr: Any, epsilon: Any, weight: Any
 ) -> None:
     """`adagrad` for rows of `width` elements, without decay."""
     rate = w.dtype.type(lr[0])
@@ -174,12 +203,12 @@ def sparse_adagrad(
         to = np.int64(indices[r]) * width
         for k in range(width):
             slope = g[r * width + k] + weight * w[to + k]
-            w[to + k] += _adagrad_rate(h, to + k, slope, rate, epsilon, decay) * slope
+            w[to + k] += adagrad_rate(h, to + k, slope, rate, epsilon, decay) * slope
 
 
 @kernel()
 def row_wise_adagrad(
-    w: Any, h: Any, indices: Any, g: Any, lr: Any, width: int, epsilon: Any, weight: Any
+    width: int, w: Any, h: Any, indices: Any, g: Any, lr: Any, epsilon: Any, weight: Any
 ) -> None:
     """Adagrad with one moment a row: the mean of the squares joins it."""
     rate = w.dtype.type(lr[0])
@@ -209,27 +238,45 @@ def _correction(beta1: Any, beta2: Any, t: int) -> Any:
     )
 
 
-def _moments(m: Any, v: Any, j: Any, g: Any, beta1: Any, beta2: Any) -> None:
+def adam_moments(m: Any, v: Any, j: Any, g: Any, beta1: Any, beta2: Any) -> None:
+    """Take a gradient into both means of element j."""
     one = m.dtype.type(1)
     m[j] = m[j] * beta1 + g * (one - beta1)
     v[j] = v[j] * beta2 + g * g * (one - beta2)
 
 
 @kernel()
+def correct(iters: Any, beta1: Any, beta2: Any, rectify: bool, factor: Any) -> None:
+    """factor = by what the moments are multiplied, or for rectified Adam the step; and its kind.
+
+    The second element is 1, or 0 where the variance does not count.
+    """
+    number = factor.dtype.type
+    t = iters[0] + 1
+    factor[0] = number(_correction(beta1, beta2, t))
+    factor[1] = number(1)
+    if rectify:
+        wide, varied = _rectified(factor, beta1, beta2, t)
+        factor[0] = number(wide)
+        if not varied:
+            factor[1] = number(0)
+
+
+@kernel()
 def adam(
-    w: Any, m: Any, v: Any, g: Any, lr: Any, iters: Any, steps: Any, beta1: Any, beta2: Any,
+    w: Any, m: Any, v: Any, g: Any, lr: Any, correction: Any, steps: Any, beta1: Any, beta2: Any,
     epsilon: Any,
 ) -> None:  # fmt: skip
-    """M and v are means of g and g g; w += lr c m / (sqrt(v) + epsilon), c as `_correction`."""
+    """M and v are means of g and g g; w += lr c m / (sqrt(v) + epsilon), c as `correct` has it."""
     rate = w.dtype.type(lr[0])
-    factor = w.dtype.type(_correction(beta1, beta2, iters[0] + 1))
+    factor = correction[0]
     if steps.size == 0:
         for i in range(g.size):
-            _moments(m, v, i, g[i], beta1, beta2)
+            adam_moments(m, v, i, g[i], beta1, beta2)
             w[i] += rate * (factor * m[i] / (math.sqrt(v[i]) + epsilon))
         return
     for i in range(g.size):
-        _moments(m, v, i, g[i], beta1, beta2)
+        adam_moments(m, v, i, g[i], beta1, beta2)
         steps[i] = factor * m[i] / (math.sqrt(v[i]) + epsilon)
         w[i] += rate * steps[i]
 
@@ -251,21 +298,16 @@ def _rectified(w: Any, beta1: Any, beta2: Any, t: int) -> Any:
 
 @kernel()
 def sparse_adam(
-    w: Any, m: Any, v: Any, indices: Any, g: Any, lr: Any, iters: Any, steps: Any, width: int,
-    beta1: Any, beta2: Any, epsilon: Any, rectify: bool,
+    width: int, w: Any, m: Any, v: Any, indices: Any, g: Any, lr: Any, correction: Any, steps: Any,
+    beta1: Any, beta2: Any, epsilon: Any,
 ) -> None:  # fmt: skip
     """`adam` for rows of `width` elements, or rectified Adam."""
     rate = w.dtype.type(lr[0])
-    t = iters[0] + 1
-    varied = True
-    factor = w.dtype.type(_correction(beta1, beta2, t))
-    if rectify:
-        wide, varied = _rectified(w, beta1, beta2, t)
-        factor = w.dtype.type(wide)
+    factor, varied = correction[0], correction[1] != 0
     for r in range(indices.size):
         to = np.int64(indices[r]) * width
         for k in range(width):
-            _moments(m, v, to + k, g[r * width + k], beta1, beta2)
+            adam_moments(m, v, to + k, g[r * width + k], beta1, beta2)
             step = factor * m[to + k]
             if varied:
                 step /= math.sqrt(v[to + k]) + epsilon
@@ -276,13 +318,13 @@ def sparse_adam(
 
 @kernel()
 def row_wise_adam(
-    w: Any, m: Any, v: Any, indices: Any, g: Any, lr: Any, iters: Any, steps: Any, width: int,
+    width: int, w: Any, m: Any, v: Any, indices: Any, g: Any, lr: Any, correction: Any, steps: Any,
     beta1: Any, beta2: Any, epsilon: Any,
 ) -> None:  # fmt: skip
     """Adam with one v a row: the mean of the squares joins it."""
     one = w.dtype.type(1)
     rate = w.dtype.type(lr[0])
-    factor = w.dtype.type(_correction(beta1, beta2, iters[0] + 1))
+    factor = correction[0]
     for r in range(indices.size):
         row = np.int64(indices[r])
         to = row * width
@@ -314,7 +356,7 @@ def rms_prop(g: Any, v: Any, m: Any, lr: Any, decay: Any, mu: Any, epsilon: Any)
         g[i] = m[i]
 
 
-def _adadelta_step(h: Any, d: Any, j: Any, g: Any, epsilon: Any, decay: Any) -> Any:
+def adadelta_step(h: Any, d: Any, j: Any, g: Any, epsilon: Any, decay: Any) -> Any:
     """Take a gradient into the moment h[j], the step into d[j]; the step."""
     one = h.dtype.type(1)
     h[j] = decay * h[j] + (one - decay) * g * g
@@ -328,27 +370,28 @@ def adadelta(w: Any, h: Any, d: Any, g: Any, lr: Any, epsilon: Any, decay: Any) 
     """H and d are means of g g and of squared steps; w += lr sqrt(d) / sqrt(h) g."""
     rate = w.dtype.type(lr[0])
     for i in range(g.size):
-        w[i] += rate * _adadelta_step(h, d, i, g[i], epsilon, decay)
+        w[i] += rate * adadelta_step(h, d, i, g[i], epsilon, decay)
 
 
 @kernel()
 def sparse_adadelta(
-    w: Any, h: Any, d: Any, indices: Any, g: Any, lr: Any, width: int, epsilon: Any, decay: Any
+    width: int, w: Any, h: Any, d: Any, indices: Any, g: Any, lr: Any, epsilon: Any, decay: Any
 ) -> None:
     """`adadelta` for rows of `width` elements."""
     rate = w.dtype.type(lr[0])
     for r in range(indices.size):
         to = np.int64(indices[r]) * width
         for k in range(width):
-            w[to + k] += rate * _adadelta_step(h, d, to + k, g[r * width + k], epsilon, decay)
+            w[to + k] += rate * adadelta_step(h, d, to + k, g[r * width + k], epsilon, decay)
 
 
 # ---------------------------------------------------------------- Ftrl
 
 
-def _ftrl_step(
+def ftrl_step(
     w: Any, nz: Any, j: Any, g: Any, inverse: Any, beta: Any, lambda1: Any, lambda2: Any
 ) -> None:
+    """Take a gradient into element j."""
     n = nz[2 * j]
     grown = n + g * g
     sigma = (math.sqrt(grown) - math.sqrt(n)) * inverse
@@ -367,12 +410,12 @@ def ftrl(w: Any, nz: Any, g: Any, alpha: Any, beta: Any, lambda1: Any, lambda2: 
     """Follow the regularised leader; n and z lie side by side in `nz`."""
     inverse = w.dtype.type(1) / w.dtype.type(alpha[0])
     for i in range(g.size):
-        _ftrl_step(w, nz, i, g[i], inverse, beta, lambda1, lambda2)
+        ftrl_step(w, nz, i, g[i], inverse, beta, lambda1, lambda2)
 
 
 @kernel()
 def sparse_ftrl(
-    w: Any, nz: Any, indices: Any, g: Any, alpha: Any, width: int, beta: Any, lambda1: Any,
+    width: int, w: Any, nz: Any, indices: Any, g: Any, alpha: Any, beta: Any, lambda1: Any,
     lambda2: Any,
 ) -> None:  # fmt: skip
     """`ftrl` for rows of `width` elements."""
@@ -380,29 +423,45 @@ def sparse_ftrl(
     for r in range(indices.size):
         to = np.int64(indices[r]) * width
         for k in range(width):
-            _ftrl_step(w, nz, to + k, g[r * width + k], inverse, beta, lambda1, lambda2)
+            ftrl_step(w, nz, to + k, g[r * width + k], inverse, beta, lambda1, lambda2)
 
 
 # ---------------------------------------------------------------- norms
 
 
-@kernel("reassoc")
-def lars(
-    x: Any, dx: Any, wd: Any, trust: Any, highest: Any, y: Any, offset: Any, lowest: Any
-) -> None:
-    """y = trust / (|dx| / |x| + wd + offset), or 1 where x is 0, within [lowest, highest]."""
-    size = np.float64(0)
-    slope = np.float64(0)
-    for i in range(x.size):
-        size += np.float64(x[i]) * np.float64(x[i])
-        slope += np.float64(dx[i]) * np.float64(dx[i])
+def lars_rate(
+    size: Any, slope: Any, wd: Any, trust: Any, highest: Any, y: Any, offset: Any, lowest: Any
+) -> Any:
+    """trust / (|dx| / |x| + wd + offset), or 1 where x is 0, within [lowest, highest]."""
     rate = y.dtype.type(1)
     if size > 0:
         ratio = y.dtype.type(math.sqrt(slope) / math.sqrt(size))
         rate = trust[0] / (ratio + wd[0] + offset)
     if not rate <= highest[0]:
         rate = highest[0]
-    y[0] = rate if rate >= lowest else lowest
+    return rate if rate >= lowest else lowest
+
+
+@kernel("reassoc")
+def _lars(
+    x: Any, dx: Any, wd: Any, trust: Any, highest: Any, y: Any, offset: Any, lowest: Any
+) -> None:
+    size = np.float64(0)
+    slope = np.float64(0)
+    for i in range(x.size):
+        size += np.float64(x[i]) * np.float64(x[i])
+        slope += np.float64(dx[i]) * np.float64(dx[i])
+    y[0] = lars_rate(size, slope, wd, trust, highest, y, offset, lowest)
+
+
+def launch_lars(x: Array, dx: Array, y: Array, *numbers: Any) -> list[Launch]:
+    """y = the rate of `lars_rate`; the numbers are wd, trust, highest, offset, lowest."""
+    wd, trust, highest, offset, lowest = numbers
+    rest = wd, trust, highest, y, offset, lowest
+    if is_on_device(x):
+        launches: list[Launch] = late("kernels.cuda.rates", "LARS").launch(x.size, (x, dx), y, rest)
+        return launches
+    return [_lars(x, dx, *rest)]
 
 
 @kernel()

@@ -12,8 +12,11 @@ import numpy as np
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.index import launch_check
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import divisible, is_on_device, moving
 from caffe2py.kernels.segment import Walk
 from caffe2py.registry.context import Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import shape_text
 
@@ -21,8 +24,8 @@ _LAST_STATUS = 2**31 - 1
 
 
 @kernel()
-def _check_reach(offsets: Any, weights: int) -> Any:
-    for s in range(offsets.size - 1):
+def _check_reach(offsets: Any, weights: int, first: int, end: int) -> Any:
+    for s in range(first, end):
         if offsets[s + 1] - offsets[s] > weights:
             return min(s + 1, _LAST_STATUS)
     return 0
@@ -33,12 +36,15 @@ def launch_check_reach(walk: Walk, weights: int) -> Launch:
     offsets = walk.offsets
 
     def explain(status: int) -> Error:
-        items = int(offsets[status] - offsets[status - 1])
+        items = int(np.diff(on_host(offsets))[status - 1])
         return ValueRangeError(
             f"segment {status - 1} has {items} row(s), but there are {weights} weights by place"
         )
 
-    return _check_reach(offsets, weights, explain=explain)
+    def part(first: int, end: int) -> Launch:
+        return _check_reach(offsets, weights, first, end, explain=explain)
+
+    return divisible(walk.count, moving(offsets), part)
 
 
 def _dot(a: Any, at: Any, b: Any, start: Any, width: Any) -> Any:
@@ -147,27 +153,23 @@ def launch_segment_adagrad(
     ):
         raise ShapeError(f"{shape_text(grads.shape)} for {walk.count} segments of {width}")
     checks = [*walk.launches, launch_check(indices, param.shape[0])]
+    if not walk.count:
+        return checks
     some = lr.reshape(-1) if weights is None else weights.values.reshape(-1)
     slopes = some
     if weights is not None:
         slopes = weights.slopes.reshape(-1)
         checks.append(launch_check_reach(walk, some.size))
     kind: Callable[[float], Any] = param.dtype.type
-    update = _adagrad(
-        param.reshape(-1),
-        moment.reshape(-1),
-        walk.offsets,
-        indices.reshape(-1),
-        grads.reshape(-1),
-        lr.reshape(-1),
-        width,
-        some,
-        weights is not None,
-        manner.mean,
-        slopes,
-        weights is not None and weights.late,
-        manner.row_wise,
-        kind(manner.epsilon),
-        kind(manner.decay),
-    )
-    return [*checks, update]
+    w, h, g = param.reshape(-1), moment.reshape(-1), grads.reshape(-1)
+    weighted, late_ = weights is not None, weights is not None and weights.late
+    numbers = kind(manner.epsilon), kind(manner.decay)
+    flags = slopes, late_, manner.row_wise
+    rest = some, weighted, manner.mean, *flags, *numbers
+    items = indices.reshape(-1)
+    if is_on_device(param):
+        dots = (w, walk.offsets, items, g, slopes) if weighted and not late_ else ()
+        args = (w, h, walk.offsets, items, g, lr.reshape(-1), *rest)
+        launch = late("kernels.cuda.updates", "launch_segments")
+        return [*checks, *launch(items, param.shape[0], width, dots, args)]
+    return [*checks, _adagrad(w, h, walk.offsets, items, g, lr.reshape(-1), width, *rest)]

@@ -11,16 +11,25 @@ from typing import Any
 import numpy as np
 
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import CHUNK, divisible, is_on_device, moving
+from caffe2py.registry.context import Call, Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.tensor import Array
 
 __all__ = [
-    "adapt_rate",
-    "count_rows",
+    "adapted_rate",
     "decayed_momentum",
-    "gftrl",
+    "launch_adapt_rate",
+    "launch_count_rows",
+    "launch_gftrl",
+    "launch_grow",
+    "launch_storm",
+    "launch_storm_numbers",
+    "launch_wngrad",
     "sparse_storm",
     "sparse_wngrad",
-    "storm",
-    "wngrad",
+    "storm_rate",
+    "storm_step",
 ]
 
 _CUBE_ROOT = np.float64(-1 / 3)
@@ -40,86 +49,133 @@ def _squares(x: Any) -> Any:
 # ---------------------------------------------------------------- Storm
 
 
-def _storm_rate(s: Any, g: Any, lr: Any, beta: Any) -> Any:
-    """Add the squares of a gradient to s; the rate."""
-    s[0] += s.dtype.type(_squares(g))
+def storm_rate(s: Any, lr: Any, beta: Any) -> Any:
+    """The rate for a sum of squares."""
     power = math.pow(np.float64(beta + s[0]), _CUBE_ROOT)
     return s.dtype.type(np.float64(lr[0]) * power)
 
 
-def _storm_step(w: Any, m: Any, j: Any, g: Any, rate: Any, keep: Any) -> None:
+def storm_step(w: Any, m: Any, j: Any, g: Any, rate: Any, keep: Any) -> None:
+    """One element."""
     m[j] = g + keep * (m[j] - g)
     w[j] += rate * m[j]
 
 
 @kernel()
-def storm(w: Any, m: Any, s: Any, g: Any, lr: Any, mu: Any, beta: Any) -> None:
-    """S += |g|^2; r = lr / cbrt(beta + s); m = g + (1 - mu r r) (m - g); w += r m."""
-    rate = _storm_rate(s, g, lr, beta)
-    keep = w.dtype.type(1) - mu * rate * rate
-    for i in range(g.size):
-        _storm_step(w, m, i, g[i], rate, keep)
+def _storm_numbers(s: Any, g: Any, lr: Any, mu: Any, beta: Any, numbers: Any) -> None:
+    """Add the squares of a gradient to s; the rate, and how much of the moment is kept."""
+    s[0] += s.dtype.type(_squares(g))
+    rate = storm_rate(s, lr, beta)
+    numbers[0] = rate
+    numbers[1] = s.dtype.type(1) - mu * rate * rate
 
 
 @kernel()
-def sparse_storm(
-    w: Any, m: Any, s: Any, indices: Any, g: Any, lr: Any, width: int, mu: Any, beta: Any
-) -> None:
-    """`storm` for rows of `width` elements; nothing for no row."""
-    if indices.size == 0:
-        return
-    rate = _storm_rate(s, g, lr, beta)
-    keep = w.dtype.type(1) - mu * rate * rate
+def _storm(w: Any, m: Any, g: Any, numbers: Any) -> None:
+    """S += |g|^2; r = lr / cbrt(beta + s); m = g + (1 - mu r r) (m - g); w += r m."""
+    for i in range(g.size):
+        storm_step(w, m, i, g[i], numbers[0], numbers[1])
+
+
+@kernel()
+def sparse_storm(width: int, w: Any, m: Any, indices: Any, g: Any, numbers: Any) -> None:
+    """`storm` for rows of `width` elements."""
     for r in range(indices.size):
         to = np.int64(indices[r]) * width
         for k in range(width):
-            _storm_step(w, m, to + k, g[r * width + k], rate, keep)
+            storm_step(w, m, to + k, g[r * width + k], numbers[0], numbers[1])
+
+
+def launch_storm_numbers(
+    call: Call, s: Array, g: Array, lr: Array, mu: Any, beta: Any
+) -> tuple[list[Launch], Array]:
+    """s += |g|^2; two numbers: the rate lr / cbrt(beta + s), and how much of the moment is kept."""
+    numbers = call.scratch((2,), s.dtype)
+    if not is_on_device(g):
+        return [_storm_numbers(s, g, lr, mu, beta, numbers)], numbers
+    launches = late("kernels.cuda.rates", "launch_storm_numbers")(s, g, lr, mu, beta, numbers)
+    return launches, numbers
+
+
+def launch_storm(w: Array, m: Array, g: Array, numbers: Array) -> Launch:
+    """m = g + numbers[1] (m - g); w += numbers[0] m."""
+    return divisible(
+        g.size,
+        2 * moving(w, m, g),
+        lambda a, b: _storm(w[a:b], m[a:b], g[a:b], numbers),
+        CHUNK,
+    )
 
 
 # ---------------------------------------------------------------- Wngrad
 
 
 @kernel()
-def wngrad(w: Any, b: Any, g: Any, lr: Any, rates: Any, steps: Any, epsilon: Any) -> None:
-    """W += lr / (b + epsilon) g; then b += |g|^2 / (b + epsilon)."""
+def _wngrad(w: Any, b: Any, g: Any, lr: Any, steps: Any, epsilon: Any) -> None:
+    """W += lr / (b + epsilon) g."""
     rate = lr[0] / (b[0] + epsilon)
     for i in range(g.size):
         step = rate * g[i]
         if steps.size > 0:
             steps[i] = step
         w[i] += step
-    if rates.size > 0:
-        rates[0] = rate
-    b[0] += b.dtype.type(_squares(g)) / (b[0] + epsilon)
 
 
 @kernel()
-def sparse_wngrad(w: Any, b: Any, indices: Any, g: Any, lr: Any, width: int, epsilon: Any) -> None:
-    """`wngrad` for rows of `width` elements, but b += |g|^2 / b; nothing for no row."""
-    if indices.size == 0:
-        return
+def _wngrad_rate(b: Any, lr: Any, rates: Any, epsilon: Any) -> None:
+    rates[0] = lr[0] / (b[0] + epsilon)
+
+
+@kernel()
+def _grow(b: Any, g: Any, epsilon: Any) -> None:
+    b[0] += b.dtype.type(_squares(g)) / (b[0] + epsilon)
+
+
+def launch_wngrad(
+    w: Array, b: Array, g: Array, lr: Array, rates: Array, steps: Array, epsilon: Any
+) -> list[Launch]:
+    """W += lr / (b + epsilon) g; then b += |g|^2 / (b + epsilon)."""
+
+    def part(first: int, end: int) -> Launch:
+        own = steps[first:end] if steps.size else steps
+        return _wngrad(w[first:end], b, g[first:end], lr, own, epsilon)
+
+    launches = [divisible(g.size, 2 * moving(w, g), part, CHUNK)]
+    if rates.size:
+        launches.append(_wngrad_rate(b, lr, rates, epsilon))
+    return [*launches, *launch_grow(b, g, epsilon)]
+
+
+def launch_grow(b: Array, g: Array, epsilon: Any) -> list[Launch]:
+    """b += |g|^2 / (b + epsilon)."""
+    if not is_on_device(g):
+        return [_grow(b, g, epsilon)]
+    launches: list[Launch] = late("kernels.cuda.rates", "launch_grow")(b, g, epsilon)
+    return launches
+
+
+@kernel()
+def sparse_wngrad(width: int, w: Any, b: Any, indices: Any, g: Any, lr: Any, epsilon: Any) -> None:
+    """`wngrad` for rows of `width` elements; b stays as it is."""
     rate = lr[0] / (b[0] + epsilon)
     for r in range(indices.size):
         to = np.int64(indices[r]) * width
         for k in range(width):
             w[to + k] += rate * g[r * width + k]
-    b[0] += b.dtype.type(_squares(g)) / b[0]
 
 
 # ---------------------------------------------------------------- Ftrl for groups
 
 
 @kernel()
-def gftrl(
-    w: Any, nz: Any, g: Any, alpha: Any, groups: int, beta: Any, lambda1: Any, lambda2: Any
-) -> None:
-    """`ftrl` in which the z of a column decide together whether it is 0; w is (rows, groups)."""
-    if groups == 0:
-        return
+def _gftrl(
+    w: Any, nz: Any, g: Any, alpha: Any, groups: int, beta: Any, lambda1: Any, lambda2: Any,
+    first: int, end: int,
+) -> None:  # fmt: skip
     rows = w.size // groups
     inverse = w.dtype.type(1) / w.dtype.type(alpha[0])
     limit = lambda1 * w.dtype.type(math.sqrt(np.float64(rows)))
-    for k in range(groups):
+    for k in range(first, end):
         squares = _ZERO
         for r in range(rows):
             j = r * groups + k
@@ -139,24 +195,57 @@ def gftrl(
                 w[j] = 0
 
 
+def launch_gftrl(
+    w: Array, nz: Array, g: Array, alpha: Array, groups: int, *numbers: Any
+) -> list[Launch]:
+    """`ftrl` in which the z of a column decide together whether it is 0; w is (rows, groups).
+
+    The numbers are beta, lambda1 and lambda2.
+    """
+    if groups == 0:
+        return []
+    own = (w, nz, g, alpha, groups, *numbers)
+    work = 4 * moving(w, nz, g)
+    return [divisible(groups, work, lambda first, end: _gftrl(*own, first, end))]
+
+
 # ---------------------------------------------------------------- rates and counts
 
 
+def adapted_rate(
+    product: Any, squares: Any, step_squares: Any, lr: Any, alpha: Any, normalized: Any
+) -> Any:
+    """lr (1 - alpha cos), or lr - alpha product."""
+    if normalized:
+        sizes = max(math.sqrt(squares), _TINY) * max(math.sqrt(step_squares), _TINY)
+        return np.float64(lr[0]) * (_ONE - np.float64(alpha) * product / sizes)
+    return np.float64(lr[0]) - np.float64(alpha) * product
+
+
 @kernel()
-def adapt_rate(lr: Any, g: Any, step: Any, out: Any, alpha: Any, normalized: bool) -> None:
-    """Out = lr (1 - alpha cos(g, step)), or lr - alpha g step."""
+def _adapt_rate(lr: Any, g: Any, step: Any, out: Any, alpha: Any, normalized: bool) -> None:
     product = _ZERO
     for i in range(g.size):
         product += np.float64(g[i]) * np.float64(step[i])
+    squares, step_squares = _ZERO, _ZERO
     if normalized:
-        sizes = max(math.sqrt(_squares(g)), _TINY) * max(math.sqrt(_squares(step)), _TINY)
-        out[0] = np.float64(lr[0]) * (_ONE - np.float64(alpha) * product / sizes)
-    else:
-        out[0] = np.float64(lr[0]) - np.float64(alpha) * product
+        squares, step_squares = _squares(g), _squares(step)
+    out[0] = adapted_rate(product, squares, step_squares, lr, alpha, normalized)
+
+
+def launch_adapt_rate(
+    lr: Array, g: Array, step: Array, out: Array, alpha: Any, *, normalized: bool
+) -> list[Launch]:
+    """Out = lr (1 - alpha cos(g, step)), or lr - alpha g step."""
+    if not is_on_device(g):
+        return [_adapt_rate(lr, g, step, out, alpha, normalized)]
+    launch = late("kernels.cuda.rates", "launch_adapt")
+    launches: list[Launch] = launch(lr, g, step, out, alpha, normalized=normalized)
+    return launches
 
 
 @kernel()
-def count_rows(last: Any, counts: Any, indices: Any, now: Any, decay: Any) -> None:
+def _count_rows(last: Any, counts: Any, indices: Any, now: Any, decay: Any) -> None:
     """Counts = 1 + exp(-decay (now - last)) counts; last = now, where now is later."""
     for r in range(indices.size):
         row = np.int64(indices[r])
@@ -165,6 +254,18 @@ def count_rows(last: Any, counts: Any, indices: Any, now: Any, decay: Any) -> No
             since = np.float64(now[0]) - np.float64(last[row])
             last[row] = now[0]
         counts[row] = _ONE + math.exp(-since * decay) * counts[row]
+
+
+def launch_count_rows(
+    last: Array, counts: Array, indices: Array, now: Array, decay: Any
+) -> list[Launch]:
+    """For each index in turn counts = 1 + exp(-decay (now - last)) counts; last = now if later."""
+    args = last, counts, indices, now, decay
+    if not is_on_device(indices):
+        return [_count_rows(*args)]
+    launch = late("kernels.cuda.updates", "launch_rows")
+    launches: list[Launch] = launch("count_rows", indices, last.size, 1, args)
+    return launches
 
 
 # ---------------------------------------------------------------- momentum with weight decay

@@ -6,6 +6,7 @@ from typing import Any
 
 from caffe2py.errors import ShapeError
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import CHUNK, by_rows
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
 
@@ -32,32 +33,31 @@ def launch_scaled(x: Array, w: Array, y: Array) -> Launch:
     """y = x * w, where w has one element; x may be y."""
     _require_weight(x, w, y)
     if x.ctypes.data == y.ctypes.data:
-        return _scale(w.reshape(-1), y.reshape(-1))
-    return _scaled(x.reshape(-1), w.reshape(-1), y.reshape(-1))
+        return by_rows(lambda b: _scale(w.reshape(-1), b), y.reshape(-1), multiple=CHUNK)
+    flat = x.reshape(-1), y.reshape(-1)
+    return by_rows(lambda a, b: _scaled(a, w.reshape(-1), b), *flat, multiple=CHUNK)
 
 
 def launch_add_scaled(x: Array, w: Array, y: Array) -> Launch:
     """y += x * w, where w has one element."""
     _require_weight(x, w, y)
-    return _add_scaled(x.reshape(-1), w.reshape(-1), y.reshape(-1))
+    flat = x.reshape(-1), y.reshape(-1)
+    return by_rows(lambda a, b: _add_scaled(a, w.reshape(-1), b), *flat, multiple=CHUNK)
 
 
 @kernel()
-def _scale_at(x: Any, done: Any, step: int, last: int, scale: Any, y: Any) -> None:
+def _factor_at(done: Any, step: int, last: int, scale: Any, factor: Any) -> None:
     count = done[0] + 1
-    factor = x.dtype.type(1)
+    factor[0] = factor.dtype.type(1)
     if count % step == 0 and count < last:
-        factor = scale
-    for i in range(x.size):
-        y[i] = x[i] * factor
+        factor[0] = scale
 
 
-def launch_scale_at(x: Array, done: Array, step: int, last: int, scale: float, y: Array) -> Launch:
-    """y = x * scale if one more than `done` is a multiple of `step` and below `last`, else x."""
+def launch_factor_at(done: Array, step: int, last: int, scale: Any, factor: Array) -> Launch:
+    """factor = scale if one more than `done` is a multiple of `step` and below `last`, else 1."""
     if step < 1 or done.size < 1:
         raise ShapeError(f"every {step} steps, {done.size} counters")
-    factor = x.dtype.type(scale)
-    return _scale_at(x.reshape(-1), done.reshape(-1), step, last, factor, y.reshape(-1))
+    return _factor_at(done, step, last, scale, factor)
 
 
 def _require_weight(x: Array, w: Array, y: Array) -> None:

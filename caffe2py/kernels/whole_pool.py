@@ -17,10 +17,16 @@ def _max_rows(x: Any, y: Any) -> None:
         y[p] = row_top(x[p], 0, x.shape[1])
 
 
+_max_rows.form_from("pools", "max_rows")
+
+
 @kernel()
 def _mean_rows(x: Any, divisor: Any, y: Any) -> None:
     for p in range(x.shape[0]):
         y[p] = row_sum(x[p], 0, x.shape[1]) / divisor
+
+
+_mean_rows.form_from("pools", "mean_rows")
 
 
 @kernel()

@@ -13,7 +13,8 @@ import numpy as np
 
 from caffe2py.errors import Error, ShapeError, ValueRangeError
 from caffe2py.kernels.jit import kernel
-from caffe2py.kernels.parallel import by_rows
+from caffe2py.kernels.parallel import by_rows, is_on_device
+from caffe2py.kernels.pool_each import PoolEach, power_of
 from caffe2py.kernels.window import AXES, BEGIN, IMAGE, KERNEL, OUT, STRIDE, Window
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.tensor import Array
@@ -26,17 +27,6 @@ def _clear(images: Any) -> None:
                 for w in range(images.shape[3]):
                     for c in range(images.shape[4]):
                         images[p, d, h, w, c] = 0
-
-
-def _power(magnitude: Any, exponent: Any) -> Any:
-    """The power of a number of 0 or more, with the frequent exponents cheap."""
-    if exponent == 2:
-        return magnitude * magnitude
-    if exponent == 1:
-        return magnitude
-    if exponent == 3:
-        return magnitude * magnitude * magnitude
-    return magnitude**exponent
 
 
 # ---------------------------------------------------------------- norms
@@ -56,7 +46,7 @@ def _norms(x: Any, power: Any, depths: Any, heights: Any, widths: Any, y: Any) -
                             for k in range(widths[w, 0], widths[w, 1]):
                                 pixel = x[p, i, j, k]
                                 for c in range(out.size):
-                                    out[c] += _power(abs(pixel[c]), power)
+                                    out[c] += power_of(abs(pixel[c]), power)
                     for c in range(out.size):
                         if out[c] > 0:  # a window outside of the image stays 0 for any power
                             out[c] = out[c] ** (one / power)
@@ -81,7 +71,7 @@ def _norms_gradient(
                                 for c in range(norm.size):
                                     if pixel[c] == 0:
                                         continue
-                                    share = _power(abs(pixel[c]) / norm[c], power - one)
+                                    share = power_of(abs(pixel[c]) / norm[c], power - one)
                                     target[c] += slope[c] * (share if pixel[c] > zero else -share)
 
 
@@ -140,6 +130,7 @@ class WindowPool:
         self._planes = shape[0] if last else shape[0] * shape[1]
         self._inner = shape[-1] if last else 1
         self._spans = [self._axis(axis) for axis in range(AXES)]
+        self._each = PoolEach(self._table, self._inner)
 
     def _axis(self, axis: int) -> Array:
         t = self._table[:, axis]
@@ -160,6 +151,8 @@ class WindowPool:
 
     def launch_norms(self, x: Array, power: float, y: Array) -> Launch:
         """y[o] = (the sum of |x| ** power over window o) ** (1 / power)."""
+        if is_on_device(x):
+            return self._each.launch_norms(x, power, y)
         x, y = self._pixels(x, IMAGE), self._pixels(y, OUT)
         fixed = (x.dtype.type(power), *self._spans)
         return by_rows(lambda a, b: _norms(a, *fixed, b), x, y, effort=self._effort())
@@ -168,6 +161,8 @@ class WindowPool:
         self, x: Array, y: Array, dy: Array, power: float, dx: Array
     ) -> Launch:
         """The way back of launch_norms."""
+        if is_on_device(x):
+            return self._each.launch_norms_gradient(x, y, dy, power, dx)
         x, dx = self._pixels(x, IMAGE), self._pixels(dx, IMAGE)
         y, dy = self._pixels(y, OUT), self._pixels(dy, OUT)
         fixed = (x.dtype.type(power), *self._spans)
@@ -185,6 +180,8 @@ class WindowPool:
         """
         if int(self._table[IMAGE].prod()) >= 2**31:
             raise ShapeError("an image has too many pixels for places of 32 bits")
+        if is_on_device(x):
+            return self._each.launch_largest(x, y, places)
         out = self._pixels(y, OUT), self._pixels(places, OUT)
         spans = self._spans
         return by_rows(
@@ -194,12 +191,17 @@ class WindowPool:
             effort=self._effort(),
         )
 
-    def launch_largest_gradient(self, dy: Array, places: Array, dx: Array) -> Launch:
-        """dx = dy at the places, added up; ValueRangeError for a place outside of the plane."""
+    def launch_largest_gradient(self, dy: Array, places: Array, dx: Array) -> list[Launch]:
+        """dx = dy at the places, added up; ValueRangeError for a place outside of the plane.
+
+        A device also refuses places that are not in the window they belong to.
+        """
+        if is_on_device(dy):
+            return self._each.launch_largest_gradient(dy, places, dx)
 
         def explain(status: int) -> Error:
             pixels = int(self._table[IMAGE].prod())
             return ValueRangeError(f"a place is {int(places.max())}, expected below {pixels}")
 
         flat = self._flat(dy, OUT), self._flat(places, OUT), self._flat(dx, IMAGE)
-        return by_rows(lambda *parts: _largest_gradient(*parts, explain=explain), *flat)
+        return [by_rows(lambda *parts: _largest_gradient(*parts, explain=explain), *flat)]

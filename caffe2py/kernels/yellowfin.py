@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from caffe2py.errors import Error, ValueRangeError
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.parallel import is_on_device
+from caffe2py.registry.context import Launch
+from caffe2py.tensor.late import late
+from caffe2py.tensor.tensor import Array
 
 #: What is remembered from run to run: means of |g|, |g|^2, the log of the smallest and of the
 #: largest |g|^2 of the window, and the distance to the optimum.
@@ -26,11 +33,11 @@ def _above(value: Any, least: Any) -> Any:
     return value if value > least else least
 
 
-def _step(w: Any, m: Any, g: Any, rate: Any, mu: Any, nesterov: bool) -> None:
-    for i in range(g.size):
-        before = m[i]
-        m[i] = mu * before + rate * g[i]
-        w[i] -= m[i] + mu * (m[i] - before) if nesterov else m[i]
+def step(i: Any, w: Any, m: Any, g: Any, rate: Any, mu: Any, nesterov: bool) -> None:
+    """Momentum descent for element i."""
+    before = m[i]
+    m[i] = mu * before + rate * g[i]
+    w[i] -= m[i] + mu * (m[i] - before) if nesterov else m[i]
 
 
 def _window(window: Any, t: int, width: int, value: Any) -> tuple[Any, Any]:
@@ -44,16 +51,22 @@ def _window(window: Any, t: int, width: int, value: Any) -> tuple[Any, Any]:
     return lowest, highest
 
 
+def average(i: Any, g: Any, g_avg: Any, g2_avg: Any, beta: Any, debias: Any) -> tuple[Any, Any]:
+    """Take element i into the running means; its part of the squared norms of g and its mean."""
+    squared = g[i] * g[i]
+    mean = debias * _mean(g_avg, i, g[i], beta)
+    _mean(g2_avg, i, squared, beta)
+    return np.float64(squared), np.float64(mean * mean)
+
+
 def _averages(g: Any, g_avg: Any, g2_avg: Any, beta: Any, debias: Any) -> tuple[Any, Any]:
     """The squared norms of the gradient and of its running mean."""
     square = np.float64(0)
     mean_square = np.float64(0)
     for i in range(g.size):
-        squared = g[i] * g[i]
-        mean = debias * _mean(g_avg, i, g[i], beta)
-        _mean(g2_avg, i, squared, beta)
-        square += np.float64(squared)
-        mean_square += np.float64(mean * mean)
+        own, own_mean = average(i, g, g_avg, g2_avg, beta, debias)
+        square += own
+        mean_square += own_mean
     return square, mean_square
 
 
@@ -75,21 +88,12 @@ def _tuned(distance: Any, lowest: Any, highest: Any, variance: Any) -> tuple[Any
     return slack * slack / lowest, mu
 
 
-@kernel()
-def yellow_fin(
-    w: Any, m: Any, lr: Any, mu: Any, window: Any, g_avg: Any, g2_avg: Any, memory: Any, g: Any,
-    iters: Any, width: int, beta: Any, epsilon: Any, nesterov: bool, zero_debias: bool,
-) -> int:  # fmt: skip
-    """One step with the rate and momentum so far, then new ones; all in place."""
-    t = iters[0]
-    if t < 1:
-        return 1
+def tune(
+    total: Any, mean_square: Any, lr: Any, mu: Any, window: Any, memory: Any, t: int, width: int,
+    beta: Any, epsilon: Any, debias: Any,
+) -> None:  # fmt: skip
+    """A new rate and momentum from the squared norms of a gradient and of its mean."""
     real = memory.dtype.type
-    debias = real(1)
-    if zero_debias:
-        debias = real(1.0 / (1.0 - math.pow(np.float64(beta), np.float64(t))))
-    _step(w, m, g, lr[0], mu[0], nesterov)
-    total, mean_square = _averages(g, g_avg, g2_avg, beta, debias)
     square = _above(real(total), epsilon)
     norm = _mean(memory, NORM, math.sqrt(square), beta)
     mean = _mean(memory, SQUARE, square, beta)
@@ -104,4 +108,78 @@ def yellow_fin(
         )
         _mean(lr, 0, real(rate), beta)
         _mean(mu, 0, real(momentum), beta)
+
+
+def _debias(like: Any, beta: Any, t: int, zero_debias: bool) -> Any:
+    """What makes up for means that began at 0."""
+    real = like.dtype.type
+    if zero_debias:
+        return real(1.0 / (1.0 - math.pow(np.float64(beta), np.float64(t))))
+    return real(1)
+
+
+@kernel()
+def _yellow_fin(
+    w: Any, m: Any, lr: Any, mu: Any, window: Any, g_avg: Any, g2_avg: Any, memory: Any, g: Any,
+    iters: Any, width: int, beta: Any, epsilon: Any, nesterov: bool, zero_debias: bool,
+) -> int:  # fmt: skip
+    """One step with the rate and momentum so far, then new ones; all in place."""
+    t = iters[0]
+    if t < 1:
+        return 1
+    debias = _debias(memory, beta, t, zero_debias)
+    for i in range(g.size):
+        step(i, w, m, g, lr[0], mu[0], nesterov)
+    total, mean_square = _averages(g, g_avg, g2_avg, beta, debias)
+    tune(total, mean_square, lr, mu, window, memory, t, width, beta, epsilon, debias)
     return 0
+
+
+@kernel()
+def _time(iters: Any, beta: Any, zero_debias: bool, numbers: Any) -> int:
+    """The number of iterations, and what makes up for means that began at 0."""
+    t = iters[0]
+    if t < 1:
+        return 1
+    numbers[0] = np.float64(t)
+    numbers[1] = np.float64(_debias(numbers, beta, t, zero_debias))
+    return 0
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How to step: the gradients whose norms count, what is kept of means, and what is least."""
+
+    width: int
+    beta: Any
+    epsilon: Any
+    nesterov: bool
+    zero_debias: bool
+
+
+def launch_yellow_fin(
+    arrays: Sequence[Array],
+    g: Array,
+    iters: Array,
+    manner: Manner,
+    numbers: Callable[[int, Any, Callable[[Array], Launch]], tuple[list[Launch], Array]],
+) -> list[Launch]:
+    """One step with the rate and momentum so far, then new ones, all in place.
+
+    `arrays` are parameter, moment, rate, momentum, window, both means, memory. `numbers` gives an
+    array of so many numbers of a type that the host fills in every run. ValueRangeError (at run
+    time) for a number of iterations below 1.
+    """
+
+    def explain(_status: int) -> Error:
+        return ValueRangeError("input 9 'iter' must be at least 1")
+
+    m = manner
+    if not is_on_device(g):
+        fixed = (m.width, m.beta, m.epsilon, m.nesterov, m.zero_debias)
+        return [_yellow_fin(*arrays, g, iters, *fixed, explain=explain)]
+    launches, time = numbers(
+        2, np.float64, lambda out: _time(iters, m.beta, m.zero_debias, out, explain=explain)
+    )
+    launches += late("kernels.cuda.rates", "launch_yellow_fin")(arrays, g, time, manner)
+    return launches

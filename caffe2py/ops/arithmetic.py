@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from caffe2py.errors import ShapeError
-from caffe2py.kernels.copy import launch_copy
+from caffe2py.kernels.copy import launch_copy, launch_fill
 from caffe2py.kernels.elementwise import (
     FLOATS,
     NUMERIC,
@@ -356,11 +358,11 @@ def _add_share(x, total, gamma):
     return x + gamma * total
 
 
-@_accumulate.cpu
+@_accumulate.everywhere
 def _launch_accumulate(call: Call) -> Launch:
     x, total = call.inputs[0], call.outputs[0]
     if call.is_new(0):
-        total.fill(0)
+        call.run_now(launch_fill(np.zeros(1, total.dtype), total))
     return launch_map(_add_share, (x, total), total, call.args.gamma)
 
 

@@ -22,6 +22,7 @@ from caffe2py.registry.gradient import (
 from caffe2py.registry.infer import Query, require_dtype, same_as
 from caffe2py.registry.operator import operator, verify
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import device_of, empty_on
 from caffe2py.tensor.types import (
     STRING,
     DType,
@@ -92,7 +93,7 @@ cast = operator(
 )
 
 
-@cast.cpu
+@cast.everywhere
 def launch_cast(call: Call) -> list[Launch]:
     """Convert; the types decide how."""
     return launch_convert(call, call.inputs[0], call.outputs[0])
@@ -119,7 +120,8 @@ copy = operator(
     output = [1, 2]
     """,
 )
-copy.everywhere(launch_copied)
+copy.cpu(launch_copied)
+copy.cuda(launch_copied, host_inputs=None)
 
 copy_on_device_like = operator(
     "CopyOnDeviceLike",
@@ -132,7 +134,20 @@ copy_on_device_like = operator(
     output = [1, 2]
     """,
 )
-copy_on_device_like.everywhere(launch_copied)
+copy_on_device_like.cpu(launch_copied)
+
+
+def launch_copied_like(call: Call) -> Launch:
+    """Output 0 = input 0, where input 1 is."""
+    x, like = call.inputs
+    y = call.outputs[0]
+    if device_of(like) != device_of(y) and x.dtype != STRING:
+        y = empty_on(device_of(like), x.shape, x.dtype)
+        call.adopt(0, y)
+    return launch_copy(x, y)
+
+
+copy_on_device_like.cuda(launch_copied_like, host_inputs=None)
 
 ensure_cpu_output = operator(
     "EnsureCPUOutput",
@@ -146,7 +161,8 @@ ensure_cpu_output = operator(
     output = [1, 2]
     """,
 )
-ensure_cpu_output.everywhere(launch_copied)
+ensure_cpu_output.cpu(launch_copied)
+ensure_cpu_output.cuda(launch_copied, host_inputs=None, host_outputs=(0,))
 
 copy_from_cpu_input = operator(
     "CopyFromCPUInput",
@@ -159,7 +175,8 @@ copy_from_cpu_input = operator(
     output = [1, 2]
     """,
 )
-copy_from_cpu_input.everywhere(launch_copied)
+copy_from_cpu_input.cpu(launch_copied)
+copy_from_cpu_input.cuda(launch_copied, host_inputs=(0,))
 
 alias = operator(
     "Alias",

@@ -79,7 +79,7 @@ def _factor(size: int, channels: int) -> float:
 
 
 @_moments.everywhere
-def _launch_moments(call: Call) -> Launch:
+def _launch_moments(call: Call) -> list[Launch]:
     x, (mean, squares) = call.inputs[0], call.outputs
     whole = by_channel(x, channels_last(call.args))
     return launch_channel_sums(whole, _factor(x.size, mean.size), (mean, squares))
@@ -129,7 +129,7 @@ _stats = operator(
 
 
 @_stats.everywhere
-def _launch_stats(call: Call) -> Launch:
+def _launch_stats(call: Call) -> list[Launch]:
     x, (sums, squares) = call.inputs[0], call.outputs
     return launch_channel_sums(by_channel(x, channels_last(call.args)), 1.0, (sums, squares))
 

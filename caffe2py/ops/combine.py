@@ -272,7 +272,8 @@ def _launch_weighted_sum_gradient(call: Call) -> list[Launch]:
     ]
     if call.args.grad_on_w:
         outputs = call.outputs[len(weights) :]
-        steps += [launch_dot(dy, x, dw) for x, dw in zip(tensors, outputs, strict=True)]
+        for x, dw in zip(tensors, outputs, strict=True):
+            steps += launch_dot(dy, x, dw)
     return steps
 
 

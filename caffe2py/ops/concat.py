@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffe2py.errors import ArgumentError, ShapeError, ValueRangeError
-from caffe2py.kernels.copy import launch_copy, launch_copy_columns
+from caffe2py.kernels.copy import launch_constant, launch_copy_columns
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import Gradient, GradientName, gradient_name, gradient_op
@@ -109,7 +109,7 @@ def launch_concat(call: Call) -> list[Launch]:
     added = _adds_axis(call.args)
     axis = _axis(call.args, inputs[0].ndim, between=added)
     widths = [1 if added else x.shape[axis] for x in inputs]
-    launches = [launch_copy(np.array(widths, np.int32), split_info)]
+    launches = [launch_constant(np.array(widths, np.int32), split_info)]
     rows, inner = _rows_and_inner(joined.shape, axis)
     target = joined.reshape(rows, sum(widths) * inner)
     starts = [sum(widths[:k]) * inner for k in range(len(widths))]
@@ -152,7 +152,7 @@ def _declare_concat(name: str, doc: str, onnx: str | None) -> None:
         concat_result = [[1, 2, 5], [3, 4, 6]]; split_info = [2, 1]
         """,
     )
-    made.cpu(launch_concat)
+    made.everywhere(launch_concat)
 
 
 _declare_concat("Concat", "Joins tensors.", "Concat")
@@ -273,7 +273,9 @@ def _declare_split(name: str, doc: str, onnx: str | None) -> None:
         outputs = [[1, 2], [3, 4]], [[5], [6]]
         """,
     )
-    made.cpu_dynamic(when=lambda op: len(op.input) == 2, reads=lambda op: [1])(launch_split)
+    made.everywhere_dynamic(
+        when=lambda op: len(op.input) == 2, reads=lambda op: [1], anywhere=(1,)
+    )(launch_split)
 
 
 _declare_split("Split", "Cuts a tensor apart.", "Split")

@@ -124,12 +124,15 @@ reset = operator(
 )
 
 
-@reset.cpu_dynamic()
 def reset_counter(call: Call) -> None:
     """Start again."""
     before = _held(call).reset(_whole(call))
     for out in call.outputs:
         out[...] = before
+
+
+reset.cpu_dynamic()(reset_counter)
+reset.cuda_dynamic(reset_counter, host_outputs=(0,))
 
 
 count_up = operator(
@@ -145,10 +148,13 @@ count_up = operator(
 )
 
 
-@count_up.cpu_dynamic()
 def add_one(call: Call) -> None:
     """Count."""
     call.outputs[0][...] = _held(call).add(1)
+
+
+count_up.cpu_dynamic()(add_one)
+count_up.cuda_dynamic(add_one, host_outputs=(0,))
 
 
 count_down = operator(
@@ -164,10 +170,13 @@ count_down = operator(
 )
 
 
-@count_down.cpu_dynamic()
 def subtract_one(call: Call) -> None:
     """Count."""
     call.outputs[0][...] = _held(call).add(-1) <= 0
+
+
+count_down.cpu_dynamic()(subtract_one)
+count_down.cuda_dynamic(subtract_one, host_outputs=(0,))
 
 
 check_done = operator(
@@ -183,10 +192,13 @@ check_done = operator(
 )
 
 
-@check_done.cpu_dynamic()
 def look_whether_done(call: Call) -> None:
     """Look."""
     call.outputs[0][...] = _held(call).count <= 0
+
+
+check_done.cpu_dynamic()(look_whether_done)
+check_done.cuda_dynamic(look_whether_done, host_outputs=(0,))
 
 
 retrieve = operator(
@@ -202,10 +214,13 @@ retrieve = operator(
 )
 
 
-@retrieve.cpu_dynamic()
 def look(call: Call) -> None:
     """Look."""
     call.outputs[0][...] = _held(call).count
+
+
+retrieve.cpu_dynamic()(look)
+retrieve.cuda_dynamic(look, host_outputs=(0,))
 
 
 # ---------------------------------------------------------------- questions

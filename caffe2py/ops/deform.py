@@ -11,7 +11,7 @@ from caffe2py.kernels.block import PER_ROW
 from caffe2py.kernels.copy import launch_fill
 from caffe2py.kernels.deform import launch_fold_moved, launch_unfold_moved, scratch_lines
 from caffe2py.kernels.elementwise import FLOATS
-from caffe2py.kernels.linalg import launch_product
+from caffe2py.kernels.linalg import ENGINES, launch_product
 from caffe2py.kernels.reduce import launch_sum
 from caffe2py.kernels.window import KERNEL, OUT, WINDOW_ARGS, Dims, Window, channels_last
 from caffe2py.proto.caffe2_pb2 import OperatorDef
@@ -135,11 +135,12 @@ class _Parts:
 
     def by_group(self, array: Array) -> list[Array]:
         """Equal parts along the first axis, each as a matrix of that many rows."""
-        return list(array.reshape(self.groups, array.shape[0] // self.groups, -1))
+        parts = array.reshape(self.groups, array.shape[0] // self.groups, -1)
+        return [parts[g] for g in range(self.groups)]
 
     def columns_of_groups(self) -> list[Array]:
         """The unfolded image as a matrix for each group: (channels * taps, places)."""
-        return list(self.columns.reshape(self.groups, -1, self.places))
+        return self.by_group(self.columns.reshape(-1, self.places))
 
     def launch_unfold(self, n: int) -> Launch:
         """Fill the columns from image n."""
@@ -210,6 +211,8 @@ def _launch(call: Call) -> list[Launch]:
     return launches
 
 
+deform.cuda_engines(_launch, *ENGINES)
+
 deform_gradient = operator(
     "DeformConvGradient",
     "X, offset, filter, dY -> doffset, dfilter, dbias?, dX?",
@@ -244,8 +247,11 @@ def _launch_gradient(call: Call) -> list[Launch]:
         launches += _products(call, parts, n, dw)
         dx = rest[0][n] if rest else None
         image = parts.x[n], parts.offset[n], parts.columns, parts.table, parts.lines
-        launches.append(launch_fold_moved(*image, moves[n], dx))
+        launches += launch_fold_moved(call, *image, moves[n], dx)
     return launches
+
+
+deform_gradient.cuda_engines(_launch_gradient, *ENGINES)
 
 
 def _products(call: Call, parts: _Parts, n: int, dw: Array) -> list[Launch]:

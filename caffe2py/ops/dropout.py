@@ -164,3 +164,6 @@ def _run_replaced(call: Call) -> None:
     values = np.concatenate([x[:0], *chosen])
     call.output(0, values.shape, x.dtype)[...] = values
     call.outputs[1][...] = [part.size for part in chosen]
+
+
+_replaced.cuda_by_host("the lengths decide which elements are left")

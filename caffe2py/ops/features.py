@@ -6,6 +6,7 @@ tensors has a key for each feature that it has, in the order of the groups.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from caffe2py.registry.gradient import (
 from caffe2py.registry.infer import Query, require_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.memory import require_memory
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import UNKNOWN, TensorType, shape_text
 
@@ -35,10 +37,26 @@ _INT32, _INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
 @dataclass
 class Order:
-    """Which elements of all groups, one after another, come in which order."""
+    """Which elements of all groups, one after another, come in which order.
 
-    index: Array
+    Who asks for the order has compared the lengths with arrays: until then they may be any numbers.
+    """
+
+    starts: Array
+    taken: Array
     total: int
+
+    @property
+    def size(self) -> int:
+        """How many elements are not left out."""
+        return int(self.taken.sum())
+
+    @functools.cached_property
+    def index(self) -> Array:
+        """The place of each element."""
+        before = np.cumsum(self.taken) - self.taken
+        found: Array = np.repeat(self.starts - before, self.taken) + np.arange(self.size)
+        return found
 
     @classmethod
     def of(cls, lengths: Array, present: Array | None = None) -> Order:
@@ -50,9 +68,7 @@ class Order:
         bases = np.cumsum(sums) - sums
         starts = (np.cumsum(lengths, axis=0) - lengths + bases).reshape(-1)
         taken = (lengths if present is None else np.where(present, lengths, 0)).reshape(-1)
-        before = np.cumsum(taken) - taken
-        index = np.repeat(starts - before, taken) + np.arange(int(taken.sum()))
-        return cls(index, int(sums.sum()))
+        return cls(starts, taken, int(sums.sum()))
 
     def merge(self, arrays: Sequence[Array]) -> Array:
         """The elements in this order."""
@@ -61,6 +77,7 @@ class Order:
 
     def spread(self, gradient: Array, sizes: Sequence[int]) -> list[Array]:
         """For each group the gradient of its elements: zero for those that were left out."""
+        require_memory(self.total * gradient.itemsize, f"a gradient of {self.total} elements")
         whole = np.zeros(self.total, gradient.dtype)
         whole[self.index] = gradient
         return list(np.split(whole, np.cumsum(sizes)[:-1]))
@@ -268,10 +285,9 @@ def _back(name: str, inputs: Sequence[str], run: Callable[[Call], None], doc: st
 
 def _gradient(call: Call, order: Order, sizes: Sequence[int]) -> None:
     gradient = call.inputs[-1]
-    if gradient.shape != (order.index.size,):
+    if gradient.shape != (order.size,):
         raise ShapeError(
-            f"the gradient must have {order.index.size} element(s), found "
-            f"{shape_text(gradient.shape)}"
+            f"the gradient must have {order.size} element(s), found {shape_text(gradient.shape)}"
         )
     _emit(call, *order.spread(gradient, sizes))
 

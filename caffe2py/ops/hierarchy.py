@@ -28,6 +28,7 @@ from caffe2py.registry.gradient import Gradient, GradientName, gradient_name, gr
 from caffe2py.registry.infer import Query, product, require_dtype, require_rank, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.memory import require_memory
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, TensorType, shape_text
 
@@ -387,6 +388,10 @@ def _write(root: _Counted) -> bytes:
     return bytes(tree.SerializeToString())
 
 
+#: What two nodes of a tree take while it grows.
+_BYTES_OF_A_CLASS = 1 << 10
+
+
 def _infer_huffman(query: Query) -> Sequence[TensorType]:
     if query.args.num_classes < 1:
         raise ArgumentError(f"num_classes must be positive, found {query.args.num_classes}")
@@ -423,5 +428,6 @@ def _build(call: Call) -> None:
         raise ValueRangeError(
             f"'{call.input_blob(0)}'[{at}] is {int(labels[at])}, and there are {most} classes"
         )
+    require_memory(most * _BYTES_OF_A_CLASS, f"a tree of {most} classes")
     counts = np.bincount(labels, minlength=most)
     call.outputs[0][0] = _write(_grow([int(n) for n in counts]))

@@ -28,6 +28,7 @@ from caffe2py.registry.infer import (
 )
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg, Args
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import TensorType, shape_text
 
@@ -406,11 +407,11 @@ def _resize_tables(
     call: Call, index: int, x: tuple[int, int], y: tuple[int, int]
 ) -> tuple[Array, Array]:
     given = call.inputs[index] if len(call.inputs) > index else None
-    height, width = _scales(call.args, given)
+    height, width = _scales(call.args, None if given is None else on_host(given))
     return nearest_places(x[0], height, y[0]), nearest_places(x[1], width, y[1])
 
 
-@_resize.cpu_dynamic(**_from_input(1))
+@_resize.everywhere_dynamic(**_from_input(1))
 def _launch_resize(call: Call) -> Launch:
     last = channels_last(call.args)
     x, y = call.inputs[0], call.outputs[0]
@@ -445,7 +446,7 @@ _resize_gradient = operator(
 )
 
 
-@_resize_gradient.cpu_dynamic(**_from_input(2))
+@_resize_gradient.everywhere_dynamic(**_from_input(2))
 def _launch_resize_gradient(call: Call) -> Launch:
     last = channels_last(call.args)
     dy, dx = call.inputs[0], call.outputs[0]

@@ -8,6 +8,7 @@ from caffe2py.errors import ArgumentError, ArityError, ShapeError
 from caffe2py.kernels.copy import launch_transpose
 from caffe2py.kernels.elementwise import FLOATS
 from caffe2py.kernels.inference_lstm import Direction, launch_direction
+from caffe2py.kernels.linalg import ENGINES
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NoGradient
 from caffe2py.registry.infer import (
@@ -149,3 +150,6 @@ def _launch_lstm(call: Call) -> list[Launch]:
     if args.batch_first:
         launches.append(launch_transpose(x, (1, 0, 2), y))
     return launches
+
+
+_lstm.cuda_engines(_launch_lstm, *ENGINES)

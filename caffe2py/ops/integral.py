@@ -67,7 +67,7 @@ integral = operator(
 
 
 @integral.everywhere
-def _launch(call: Call) -> Launch:
+def _launch(call: Call) -> list[Launch]:
     return launch_sum_corners(_planes(call.inputs[0]), _planes(call.outputs[0]))
 
 
@@ -87,6 +87,6 @@ integral_gradient = operator(
 
 
 @integral_gradient.everywhere
-def _launch_gradient(call: Call) -> Launch:
+def _launch_gradient(call: Call) -> list[Launch]:
     dy, dx = _planes(call.inputs[1]), _planes(call.outputs[0])
     return launch_spread_corners(dy, dx, exact=call.args.exact)

@@ -178,7 +178,7 @@ _layer_norm_gradient = operator(
 )
 
 
-@_layer_norm_gradient.cpu
+@_layer_norm_gradient.everywhere
 def _launch_layer_norm_gradient(call: Call) -> list[Launch]:
     axis = canonical_axis(call.args.axis, call.inputs[0].ndim)
     dy, x, dx = (_matrix(a, axis) for a in (call.inputs[0], call.inputs[4], call.outputs[0]))
@@ -335,7 +335,7 @@ _instance_norm_gradient = operator(
 )
 
 
-@_instance_norm_gradient.cpu
+@_instance_norm_gradient.everywhere
 def _launch_instance_norm_gradient(call: Call) -> list[Launch]:
     images = _Images(call)
     x, dy = images.read(call.inputs[0]), images.read(call.inputs[3])

@@ -164,7 +164,7 @@ window p. With no_bias=1 the outputs are dfilter and dX; dX may be left out.
 """
 
 for _dimension in ("", "1D", "2D", "3D"):
-    operator(
+    _layer = operator(
         f"LC{_dimension}",
         "X, filter, bias? -> Y",
         infer=_infer,

@@ -191,12 +191,12 @@ def _launch_statistics(call: Call, x: Array, saved: Pair) -> list[Launch]:
     moments = _pair(call, x.shape[1], np.float64)
     count = args.num_batches * x.shape[0] * x.shape[2]
     if args.num_batches > 1:
-        first = launch_moments_of_sums(_vectors(call, 5), count, moments)
+        first = [launch_moments_of_sums(_vectors(call, 5), count, moments)]
     else:
         first = launch_moments(x, moments)
     unbiased = math.inf if count == 1 else count / (count - 1)
     running = call.outputs[1], call.outputs[2]
-    return [first, launch_track(moments, running, args.momentum, unbiased, saved, args.epsilon)]
+    return [*first, launch_track(moments, running, args.momentum, unbiased, saved, args.epsilon)]
 
 
 def _pair(call: Call, channels: int, dtype: Any) -> Pair:

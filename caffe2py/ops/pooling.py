@@ -153,8 +153,8 @@ for _forward, _backward in _register(
     the maximum, each of them gets all of dY[o].
     """,
 ):
-    _forward.cpu(_launch_max)
-    _backward.cpu(_launch_max_gradient)
+    _forward.everywhere(_launch_max)
+    _backward.everywhere(_launch_max_gradient)
 
 
 # ---------------------------------------------------------------- mean
@@ -192,7 +192,7 @@ for _forward, _backward in _register(
     the mean at o is over. Y is not read.
     """,
 ):
-    _forward.cpu(_launch_average)
+    _forward.everywhere(_launch_average)
     _backward.everywhere(_launch_average_gradient)
 
 
@@ -323,7 +323,7 @@ indexed_gradient = operator(
 
 
 @indexed_gradient.everywhere
-def _launch_indexed_gradient(call: Call) -> Launch:
+def _launch_indexed_gradient(call: Call) -> list[Launch]:
     x, dy, places = call.inputs
     pool = _window_pool(x.shape, call.args)
     return pool.launch_largest_gradient(dy, places, call.outputs[0])

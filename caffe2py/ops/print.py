@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from caffe2py.adapters.paths import open_file, permitted
 from caffe2py.errors import ArgumentError, FileError
 from caffe2py.registry.context import Call
 from caffe2py.registry.gradient import NotDifferentiable
@@ -85,6 +86,7 @@ print_ = operator(
     "tensor -> ",
     infer=_infer_print,
     gradient=NotDifferentiable("it has no output"),
+    needs="files if to_file",
     to_file=Arg(int, 0, "1: to the file <name of the blob>.log in the workspace's root folder"),
     limit=Arg(int, 0, f"at most so many elements; 0 is {DEFAULT_LIMIT}"),
     every_n=Arg(int, 1, "only in every n-th run, beginning with the first"),
@@ -114,18 +116,23 @@ def print_tensor(call: Call) -> None:
     else:
         text = f"Blob {name} of type {type(value).__name__}: {value!r}"
     if call.args.to_file:
-        _append(Path(call.root_folder), f"{name}.log", text, begin=run == 0)
+        _append(call, f"{name}.log", text, begin=run == 0)
     else:
         log.info("%s", text)
 
 
-def _append(folder: Path, name: str, text: str, *, begin: bool) -> None:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
+def _append(call: Call, name: str, text: str, *, begin: bool) -> None:
+    folder = Path(call.root_folder)
+    own = (folder / name).resolve()
+    path = permitted(call.scope.trust, name, trusted_path=str(own), writes=True)
+    if path == str(own) and not own.is_relative_to(folder.resolve()):
         raise FileError(f"'{name}' lies outside the root folder '{folder}'")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if begin else "a", encoding="utf-8") as file:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open_file(path, "w" if begin else "a", encoding="utf-8") as file:
             file.write(f"{text}\n")
     except OSError as error:
         raise FileError(f"'{path}' cannot be written: {error}") from None
+
+
+print_.cuda_by_host("it writes numbers as text")

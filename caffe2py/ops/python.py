@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,8 +24,11 @@ from caffe2py.registry.gradient import (
 from caffe2py.registry.infer import Query
 from caffe2py.registry.operator import operator, service
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.device import CPU, Device
+from caffe2py.tensor.late import late
+from caffe2py.tensor.place import copy_into, on_host
 from caffe2py.tensor.tensor import Array, Blob, as_tensor_array
-from caffe2py.tensor.types import TensorType, dtype_from_number
+from caffe2py.tensor.types import DType, TensorType, dtype_from_number
 
 
 class TensorView:
@@ -49,13 +53,16 @@ class TensorView:
         """Give the tensor these dimensions; what it holds then is undefined if its size changes."""
         array = self._blob.tensor().array
         sizes = dims if isinstance(dims, Iterable) else [dims]
-        self._blob.resize(tuple(int(d) for d in sizes), array.dtype)
+        self._resize(tuple(int(d) for d in sizes), array.dtype)
 
     _reshape = reshape
 
     def init(self, dims: Iterable[int], caffe_type: int) -> None:
         """Give the tensor dimensions and a type (a number of DataType)."""
-        self._blob.resize(tuple(int(d) for d in dims), dtype_from_number(caffe_type))
+        self._resize(tuple(int(d) for d in dims), dtype_from_number(caffe_type))
+
+    def _resize(self, shape: tuple[int, ...], dtype: DType) -> None:
+        self._blob.resize(shape, dtype)
 
     def feed(self, array: Any, device_option: Any = None) -> bool:
         """Copy an array in, with its shape and type. Returns True."""
@@ -73,6 +80,25 @@ class TensorView:
 class PackedView(TensorView):
     """As TensorView; `data` is what other libraries take over through DLPack."""
 
+    def __init__(self, blob: Blob, device: Device) -> None:
+        """`device` is where the tensor gets its memory if its size changes."""
+        super().__init__(blob)
+        self._device = device
+
+    def _resize(self, shape: tuple[int, ...], dtype: DType) -> None:
+        self._blob.resize(shape, dtype, None, self._device)
+
+    def feed(self, array: Any, device_option: Any = None) -> bool:
+        """Copy an array in, of this device (by DLPack) or of the host. Returns True."""
+        given = array
+        if self._device != CPU:
+            given = late("tensor.cuda.devices", "from_outside")(array)
+        given = as_tensor_array(array) if given is None or self._device == CPU else given
+        self._resize(tuple(given.shape), given.dtype)
+        copy_into(self._blob.tensor().array, given)
+        self._blob.written()
+        return True
+
     @property
     def data(self) -> Any:
         """A DLPack capsule of the elements."""
@@ -80,13 +106,14 @@ class PackedView(TensorView):
 
     def fetch(self) -> Array:
         """A copy of the elements."""
-        return np.array(super().data)
+        return np.array(on_host(super().data))
 
     def __repr__(self) -> str:
         return f"PackedView({TensorType.of(super().data)})"
 
 
-View = type[TensorView]
+#: Makes a view of a blob, for an operator on a device.
+View = Callable[[Blob, Device], TensorView]
 
 
 def _infer(query: Query) -> Sequence[TensorType]:
@@ -158,6 +185,7 @@ def _declare(name: str, view: View, data: str) -> None:
         infer=_infer,
         gradient=NamesBlobs(_gradient_rule(f"{name}Gradient")),
         inplace=lambda i, o: True,
+        needs="python",
         doc=_DOC.format(data=data),
         example="""
         def f(inputs, outputs): outputs[0].feed(2 * inputs[0].data)
@@ -171,14 +199,20 @@ def _declare(name: str, view: View, data: str) -> None:
         "inputs* -> outputs*",
         infer=_infer,
         inplace=lambda i, o: True,
+        needs="python",
         doc=f"Calls the gradient function of a {name} operator: see there.",
         arguments=_ARGS,
     )
-    forward.cpu_dynamic(takes_nothing=True)(lambda call: _launch(call, view))
-    backward.cpu_dynamic(takes_nothing=True)(lambda call: _launch(call, view, gradient=True))
+    for made, gradient in ((forward, False), (backward, True)):
+        run = functools.partial(_launch, view=view, gradient=gradient)
+        made.cpu_dynamic(takes_nothing=True)(run)
+        if view is PackedView:
+            made.cuda_dynamic(run, takes_nothing=True, host_inputs=None)
+        else:
+            made.cuda_by_host("Python functions get arrays of numpy")
 
 
-def _launch(call: Call, view: View, *, gradient: bool = False) -> Launch:
+def _launch(call: Call, *, view: View, gradient: bool) -> Launch:
     """The function runs as a launch: what it raises is not taken for an error of ours."""
     if call.args.pickled_builder is not None or call.args.pickled_grad_builder is not None:
         raise UnsupportedError(
@@ -190,12 +224,13 @@ def _launch(call: Call, view: View, *, gradient: bool = False) -> Launch:
         call.kept["blobs"] = (_blobs(call, call.op.input), _blobs(call, call.op.output))
     function = call.kept["function"]
     inputs, outputs = call.kept["blobs"]
+    device = call.device
     with_workspace = not gradient and functions(call.args.token).pass_workspace
 
     def run() -> None:
         arguments: list[Any] = [
-            [_seen(blob, view) for blob in inputs],
-            [view(blob) for blob in outputs],
+            [_seen(blob, view, device) for blob in inputs],
+            [view(blob, device) for blob in outputs],
         ]
         if with_workspace:
             arguments.append(service("workspace view")(call.scope))
@@ -208,10 +243,10 @@ def _blobs(call: Call, names: Iterable[str]) -> list[Blob]:
     return [call.scope.create_blob(name) for name in names]
 
 
-def _seen(blob: Blob, view: View) -> Any:
+def _seen(blob: Blob, view: View, device: Device) -> Any:
     """An input as the function gets it."""
-    return view(blob) if blob.array is not None or blob.value is None else blob.value
+    return view(blob, device) if blob.array is not None or blob.value is None else blob.value
 
 
-_declare("Python", TensorView, "the array itself")
+_declare("Python", lambda blob, _: TensorView(blob), "the array itself")
 _declare("PythonDLPack", PackedView, "a DLPack capsule of it")

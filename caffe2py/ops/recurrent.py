@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from caffe2py.errors import ArgumentError, ArityError, Error, ShapeError, ValueRangeError
+from caffe2py.errors import (
+    ArgumentError,
+    ArityError,
+    DeviceError,
+    Error,
+    ShapeError,
+    ValueRangeError,
+)
 from caffe2py.kernels.elementwise import FLOATS
 from caffe2py.kernels.recurrent import (
     launch_add_step,
@@ -15,6 +22,7 @@ from caffe2py.kernels.recurrent import (
     launch_lstm,
     launch_lstm_gradient,
 )
+from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import (
     Query,
@@ -24,8 +32,9 @@ from caffe2py.registry.infer import (
     require_same_dtype,
     require_same_shape,
 )
-from caffe2py.registry.operator import operator
+from caffe2py.registry.operator import Operator, operator
 from caffe2py.registry.schema import Arg, Args
+from caffe2py.tensor.place import device_of, on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import TensorType, shape_text
 
@@ -113,9 +122,27 @@ def _require_sizes(query: Query, state: Dims | None, step: int, lengths: bool) -
 def _lengths_and_step(call: Call, at: int) -> tuple[Array | None, Array, int]:
     """seq_lengths (None: there are none), timestep, and the index of the input behind them."""
     args: Args = call.args
-    if args.sequence_lengths:
-        return call.inputs[at], call.inputs[at + 1], at + 2
-    return None, call.inputs[at], at + 1
+    if not args.sequence_lengths:
+        return None, call.inputs[at], at + 1
+    lengths = call.inputs[at]
+    if device_of(lengths) != call.device:
+        raise DeviceError(
+            f"input {at} '{call.input_blob(at)}' is on {device_of(lengths)}, expected on "
+            f"{call.device}",
+            hint="core.InjectCrossDeviceCopies, or a Copy operator before it",
+        )
+    return lengths, call.inputs[at + 1], at + 2
+
+
+def _everywhere(made: Operator, launch: Callable[[Call], Launch], states: int) -> None:
+    """Devices find the timestep on the host, as in Caffe2, or have it; it decides on the launch."""
+
+    def reads(op: OperatorDef) -> list[int]:
+        lengths = next((a.i for a in op.arg if a.name == "sequence_lengths"), 1)
+        return [states + 1 + bool(lengths)]
+
+    made.cpu(launch)
+    made.cuda_dynamic(launch, reads=reads, anywhere=(states + 1, states + 2))
 
 
 # ---------------------------------------------------------------- LSTM
@@ -150,13 +177,15 @@ _lstm = operator(
 )
 
 
-@_lstm.everywhere
 def _launch_lstm(call: Call) -> Launch:
     h, c, gates = call.inputs[:3]
     lengths, step, _ = _lengths_and_step(call, 3)
     hidden, cell = call.outputs
     bias, drop = call.args.forget_bias, bool(call.args.drop_states)
     return launch_lstm((h, c), gates, lengths, step, bias, drop, (hidden, cell))
+
+
+_everywhere(_lstm, _launch_lstm, 2)
 
 
 def _infer_lstm_gradient(query: Query) -> Sequence[TensorType]:
@@ -181,7 +210,6 @@ _lstm_gradient = operator(
 )
 
 
-@_lstm_gradient.everywhere
 def _launch_lstm_gradient(call: Call) -> Launch:
     before, gates = call.inputs[1:3]
     lengths, step, at = _lengths_and_step(call, 3)
@@ -190,6 +218,9 @@ def _launch_lstm_gradient(call: Call) -> Launch:
     bias, drop = call.args.forget_bias, bool(call.args.drop_states)
     given, out = (dhidden, dcell), (dh, dc, dgates)
     return launch_lstm_gradient(before, gates, lengths, step, bias, drop, cell, given, out)
+
+
+_everywhere(_lstm_gradient, _launch_lstm_gradient, 2)
 
 
 # ---------------------------------------------------------------- GRU
@@ -223,11 +254,13 @@ _gru = operator(
 )
 
 
-@_gru.everywhere
 def _launch_gru(call: Call) -> Launch:
     h, gates = call.inputs[:2]
     lengths, step, _ = _lengths_and_step(call, 2)
     return launch_gru(h, gates, lengths, step, bool(call.args.drop_states), call.outputs[0])
+
+
+_everywhere(_gru, _launch_gru, 1)
 
 
 def _infer_gru_gradient(query: Query) -> Sequence[TensorType]:
@@ -249,7 +282,6 @@ _gru_gradient = operator(
 )
 
 
-@_gru_gradient.everywhere
 def _launch_gru_gradient(call: Call) -> Launch:
     h, gates = call.inputs[:2]
     lengths, step, at = _lengths_and_step(call, 2)
@@ -257,6 +289,9 @@ def _launch_gru_gradient(call: Call) -> Launch:
     dh, dgates = call.outputs
     drop = bool(call.args.drop_states)
     return launch_gru_gradient(h, gates, lengths, step, drop, dhidden, (dh, dgates))
+
+
+_everywhere(_gru_gradient, _launch_gru_gradient, 1)
 
 
 # ---------------------------------------------------------------- what step nets are made of
@@ -308,14 +343,17 @@ _link = operator(
 )
 
 
-@_link.cpu_dynamic()
 def _apply_link(call: Call) -> None:
     step, external = call.inputs
-    begin = int(step.reshape(-1)[0]) + call.args.offset
+    begin = int(on_host(step).reshape(-1)[0]) + call.args.offset
     end = begin + call.args.window
     if not 0 <= begin <= end <= len(external):
         raise ValueRangeError(f"steps {begin} to {end} are not within {len(external)} steps")
     call.share(0, external[begin:end])
+
+
+_link.cpu_dynamic()(_apply_link)
+_link.cuda_dynamic(_apply_link, anywhere=(0,))
 
 
 def _infer_accumulate(query: Query) -> Sequence[TensorType]:
@@ -354,7 +392,6 @@ _accumulate = operator(
 )
 
 
-@_accumulate.everywhere
 def _launch_accumulate(call: Call) -> Launch:
     step, given, total = call.inputs
 
@@ -365,6 +402,10 @@ def _launch_accumulate(call: Call) -> Launch:
 
     rows = [array.reshape(len(array), _per_step(array)) for array in (given, total)]
     return launch_add_step(rows[0], step, call.args.offset, rows[1], explain)
+
+
+_accumulate.cpu(_launch_accumulate)
+_accumulate.cuda_dynamic(_launch_accumulate, reads=lambda op: [0], anywhere=(0,))
 
 
 def _per_step(array: Array) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from caffe2py.errors import ArgumentError, ShapeError, ValueRangeError
 from caffe2py.kernels.copy import (
-    launch_copy,
+    launch_constant,
     launch_expand,
     launch_reshaped,
     launch_transpose,
@@ -215,12 +215,12 @@ reshape = operator(
 )
 
 
-@reshape.everywhere_dynamic(when=lambda op: len(op.input) == 2, reads=lambda op: [1])
+@reshape.everywhere_dynamic(when=lambda op: len(op.input) == 2, reads=lambda op: [1], anywhere=(1,))
 def launch_reshape(call: Call) -> list[Launch]:
     """Copy the elements, unless in place, and write the old shape."""
     old_shape = call.outputs[1]
     shape = np.array(call.inputs[0].shape, old_shape.dtype)
-    return [*launch_reshaped(call), launch_copy(shape, old_shape)]
+    return [*launch_reshaped(call), launch_constant(shape, old_shape)]
 
 
 # ---------------------------------------------------------------- ResizeLike, Flatten, Shape
@@ -338,7 +338,7 @@ def launch_shape(call: Call) -> Launch:
     """Copy a constant: shapes are known before the run."""
     shape = call.inputs[0].shape
     chosen = [shape[axis] for axis in call.args.axes] if call.args.axes else shape
-    return launch_copy(np.array(chosen, np.int64), call.outputs[0])
+    return launch_constant(np.array(chosen, np.int64), call.outputs[0])
 
 
 size = operator(
@@ -357,7 +357,7 @@ size = operator(
 @size.everywhere
 def launch_size(call: Call) -> Launch:
     """Copy a constant."""
-    return launch_copy(np.array(call.inputs[0].size, np.int64), call.outputs[0])
+    return launch_constant(np.array(call.inputs[0].size, np.int64), call.outputs[0])
 
 
 is_empty = operator(
@@ -376,7 +376,7 @@ is_empty = operator(
 @is_empty.everywhere
 def launch_is_empty(call: Call) -> Launch:
     """Copy a constant."""
-    return launch_copy(np.array(call.inputs[0].size == 0), call.outputs[0])
+    return launch_constant(np.array(call.inputs[0].size == 0), call.outputs[0])
 
 
 # ---------------------------------------------------------------- Transpose
@@ -472,7 +472,7 @@ expand = operator(
 )
 
 
-@expand.cpu_dynamic(reads=lambda op: [1])
+@expand.everywhere_dynamic(reads=lambda op: [1])
 def launch_expanded(call: Call) -> Launch:
     """Copy along, or repeat."""
     return launch_expand(call.inputs[0], call.outputs[0])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffe2py.adapters.filestore import FileStore
+from caffe2py.adapters.paths import permitted
 from caffe2py.errors import ArgumentError
 from caffe2py.registry.context import Call
 from caffe2py.registry.gradient import NotDifferentiable
@@ -39,6 +40,7 @@ create = operator(
     " -> handler",
     infer=_infer_create,
     gradient=_NONE,
+    needs="files",
     path=Arg(str, "", "a folder that all processes see; made if necessary"),
     prefix=Arg(str, "", "keeps the keys of one run apart from those of others"),
     doc="""
@@ -55,7 +57,9 @@ create = operator(
 @create.everywhere_dynamic()
 def make_store(call: Call) -> None:
     """Make it."""
-    call.put(0, FileStore(call.args.path, call.args.prefix))
+    path = call.args.path
+    path = permitted(call.scope.trust, path, trusted_path=path, writes=True)
+    call.put(0, FileStore(path, call.args.prefix))
 
 
 set_ = operator(
@@ -100,7 +104,7 @@ get = operator(
 def get_value(call: Call) -> None:
     """Read it."""
     content = _store(call).get(call.args.blob_name or call.output_blob(0))
-    value = blob_from_proto(parse_blob(content))
+    value = blob_from_proto(parse_blob(content), opens=call.scope.trust.allows("files"))
     if isinstance(value, np.ndarray):
         call.output(0, value.shape, value.dtype)[...] = value
     else:

@@ -15,6 +15,7 @@ from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import Query, canonical_axis, require_dtype, require_rank
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.types import TensorType, shape_text
 
 ARGS = {
@@ -86,7 +87,7 @@ tile = operator(
 )
 
 
-@tile.cpu_dynamic(when=_from_inputs, reads=_numbers)
+@tile.everywhere_dynamic(when=_from_inputs, reads=_numbers, anywhere=(1, 2))
 def launch_tile(call: Call) -> Launch:
     """Repeat blocks: from the axis on X is one."""
     x, y = call.inputs[0], call.outputs[0]
@@ -97,7 +98,7 @@ def launch_tile(call: Call) -> Launch:
 
 
 def _axis(call: Call) -> int:
-    axis = int(call.inputs[2].reshape(-1)[0]) if len(call.inputs) == 3 else call.args.axis
+    axis = int(on_host(call.inputs[2]).reshape(-1)[0]) if len(call.inputs) == 3 else call.args.axis
     return canonical_axis(axis, call.inputs[0].ndim)
 
 
@@ -135,12 +136,12 @@ tile_gradient = operator(
 )
 
 
-@tile_gradient.cpu_dynamic(when=_from_inputs, reads=_numbers)
+@tile_gradient.everywhere_dynamic(when=_from_inputs, reads=_numbers, anywhere=(1, 2))
 def launch_tile_gradient(call: Call) -> list[Launch]:
     """Sum over the copies."""
     dy, dx = call.inputs[0], call.outputs[0]
     axis = _axis(call)
-    tiles = int(call.inputs[1].reshape(-1)[0]) if len(call.inputs) > 1 else call.args.tiles
+    tiles = int(on_host(call.inputs[1]).reshape(-1)[0]) if len(call.inputs) > 1 else call.args.tiles
     outer, inner = math.prod(dx.shape[:axis]), math.prod(dx.shape[axis:])
     return launch_sum(call, dy.reshape(outer, tiles, inner), (1,), dx)
 
@@ -189,11 +190,11 @@ numpy_tile = operator(
 )
 
 
-@numpy_tile.cpu_dynamic(reads=lambda op: [1])
+@numpy_tile.everywhere_dynamic(reads=lambda op: [1], anywhere=(1,))
 def launch_numpy_tile(call: Call) -> Launch:
     """Each axis becomes two, of which the first repeats."""
     x, repeats = call.inputs
-    sizes = list(zip(repeats.tolist(), x.shape, strict=True))
+    sizes = list(zip(on_host(repeats).tolist(), x.shape, strict=True))
     source = x.reshape([n for _, size in sizes for n in (1, size)])
     target = call.outputs[0].reshape([n for pair in sizes for n in pair])
     return launch_expand(source, target)

@@ -214,7 +214,7 @@ nearest = operator(
 
 
 def _pixels(array: Array) -> Array:
-    return _planes(array)[..., np.newaxis]
+    return array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:], 1)
 
 
 def _repeats(x: Array, scale: int) -> tuple[Array, Array]:
@@ -222,7 +222,7 @@ def _repeats(x: Array, scale: int) -> tuple[Array, Array]:
     return np.arange(height * scale) // scale, np.arange(width * scale) // scale
 
 
-@nearest.cpu
+@nearest.everywhere
 def _launch_nearest(call: Call) -> Launch:
     x, y = call.inputs[0], call.outputs[0]
     return launch_gather_pixels(_pixels(x), *_repeats(x, call.args.scale), 0.0, _pixels(y))
@@ -237,7 +237,7 @@ nearest_gradient = operator(
 )
 
 
-@nearest_gradient.cpu
+@nearest_gradient.everywhere
 def _launch_nearest_gradient(call: Call) -> Launch:
     dy, dx = call.inputs[1], call.outputs[0]
     return launch_scatter_pixels(_pixels(dy), *_repeats(dx, call.args.scale), _pixels(dx))

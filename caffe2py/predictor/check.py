@@ -14,6 +14,7 @@ from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.infer_net import Walk
 from caffe2py.registry.operator import lookup
 from caffe2py.registry.place import operator_place
+from caffe2py.registry.trusted import refusals
 from caffe2py.tensor.device import Device
 from caffe2py.tensor.types import TensorType
 
@@ -24,8 +25,9 @@ def problems(model: Model, given: Mapping[str, TensorType] | None = None) -> lis
     """Every reason why the model would not run, each with its place; none where it might.
 
     Looked for: unknown operators (in nested nets too), uses that contradict a declaration, devices
-    without kernel, types and shapes that cannot fit, blobs that nothing makes, a missing or
-    incomplete init net. `given` are types of inputs, which let more be inferred.
+    without kernel, types and shapes that cannot fit, blobs that nothing makes, operators that need
+    what the model is not trusted with, a missing or incomplete init net. `given` are types of
+    inputs, which let more be inferred.
     """
     found: list[Error] = []
     if model.init is not None:
@@ -37,6 +39,8 @@ def problems(model: Model, given: Mapping[str, TensorType] | None = None) -> lis
     for net in model.nets:
         found += _net_problems(net, walk)
         found += _blob_problems(model, net)
+    for net in [*model.nets, *([model.init] if model.init is not None else [])]:
+        found += refusals(net, model.trust)
     missing = set(model.missing_weights) - set(given or {})
     if missing and model.notes:
         where = model.predict_file or None

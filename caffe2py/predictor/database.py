@@ -15,6 +15,7 @@ from caffe2py.predictor.contents import GetBlobs, get_comp_name
 from caffe2py.predictor.metanet import read_meta, require_net, sole_name
 from caffe2py.predictor_constants import predictor_constants as consts
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
+from caffe2py.registry.trust import SAFE
 
 __all__ = ["StoredPredictor", "database_type", "read_predictor"]
 
@@ -28,7 +29,8 @@ _SHOWN = 8
 class StoredPredictor(NamedTuple):
     """The net that predicts, what prepares it, and the blobs that were saved.
 
-    `filled` are the inputs that the init net gives a value of their own.
+    `filled` are the inputs that the init net gives a value of their own, `path` is the name under
+    which the init net opens the database.
     """
 
     predict: NetDef
@@ -37,6 +39,7 @@ class StoredPredictor(NamedTuple):
     outputs: tuple[str, ...]
     filled: tuple[str, ...]
     blobs: Mapping[str, Any]
+    path: str
 
 
 def database_type(path: str | os.PathLike[str]) -> str | None:
@@ -64,7 +67,7 @@ def read_predictor(path: str, type_: str) -> StoredPredictor:
     """
     if Path(path).name == "data.mdb":
         path = os.path.dirname(path) or "."  # noqa: PTH120  (the name under which others open it)
-    workspace = Workspace()
+    workspace = Workspace(trust=SAFE.reading(path))
     meta = read_meta(workspace, path, type_)
     name = sole_name(meta, path)
     predict, prepare, load = (
@@ -82,7 +85,7 @@ def read_predictor(path: str, type_: str) -> StoredPredictor:
     blobs = _load(workspace, list(dict.fromkeys([*loaded, *parameters])), path)
     init = _init_net(load, prepare, path, type_)
     filled = tuple(n for n in inputs if sum(n in op.output for op in init.op) > 1)
-    return StoredPredictor(predict, init, inputs, outputs, filled, blobs)
+    return StoredPredictor(predict, init, inputs, outputs, filled, blobs, path)
 
 
 def _only_loads(op: OperatorDef) -> bool:

@@ -30,7 +30,7 @@ def model_weights(model: Model) -> dict[str, Any]:
     """
     net = model.predict
     if model.init is None and isinstance(net, NetDef) and only_fills(net):
-        workspace = Workspace()
+        workspace = Workspace(trust=model.trust)
         workspace.run_net_once(net)
         names = list(produced(net))
     else:

@@ -15,6 +15,7 @@ from caffe2py.proto.analysis import external_inputs, nested_nets, produced, ssa
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef, PlanDef
 from caffe2py.proto.files import Source, read_net, read_net_or_plan
 from caffe2py.registry.operator import takes_apart
+from caffe2py.registry.trust import SAFE, TRUSTED, Trust
 from caffe2py.tensor.stored import read_stored_net
 from caffe2py.tensor.tensor import Array
 
@@ -33,7 +34,8 @@ class Model:
     the init net fill an input with a stand-in; if nothing else is left to feed, these are the
     inputs, and `stand_ins` lists them. `outputs` are the declared ones, or what nothing reads.
     `notes` say what looks wrong with the files, for people. `weights` are the floats that the init
-    net lacks, if they were asked for apart: by position of the operator, and argument.
+    net lacks, if they were asked for apart: by position of the operator, and argument. `trust` is
+    what the nets may do.
     """
 
     predict: NetDef | PlanDef
@@ -46,6 +48,7 @@ class Model:
     notes: tuple[str, ...] = ()
     weights: Mapping[tuple[int, str], Array] = field(default_factory=dict, repr=False)
     blobs: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    trust: Trust = TRUSTED
 
     @property
     def nets(self) -> list[NetDef]:
@@ -84,13 +87,22 @@ class Model:
         return tuple(n for n in self.inputs if n not in data)
 
 
-def load_model(source: Source, init: Source | None = None, *, apart: bool = False) -> Model:
+def load_model(
+    source: Source,
+    init: Source | None = None,
+    *,
+    apart: bool = False,
+    trust: Trust | None = None,
+) -> Model:
     """The model in a folder, or the net or plan in a file together with its partner.
 
     The partner is found by name, as other tools name such pairs: `init_net.*` and `predict_net.*`
     (or `exec_net.*`, also with something in front), `x_init.*` and `x.*`, in binary or text form.
     `init` names it instead. `apart`: the model is to be run and nothing else, so the init net may
     lack its long lists of floats, which are then the model's `weights`.
+
+    `trust` is what the nets may do besides computing: by default nothing, if any of it comes from a
+    file or from bytes, and everything if it was built here.
 
     A minidb or lmdb is read as what predictor_exporter.save_to_db saved.
 
@@ -103,23 +115,26 @@ def load_model(source: Source, init: Source | None = None, *, apart: bool = Fals
         path = Path(source)
         database = database_type(path)
         if database is not None:
-            return _saved(os.fspath(path), database, init)
+            return _saved(os.fspath(path), database, init, trust or SAFE)
         if path.is_dir():
             predict_source, found = _in_folder(path)
             looked_for = partners(predict_source)[1]
         else:
             predict_source, found, looked_for = _with_partner(path, search=init is None)
         init_source = found if init is None else init
+    if trust is None:
+        built = all(isinstance(s, NetDef | PlanDef | None) for s in (predict_source, init_source))
+        trust = TRUSTED if built else SAFE
     predict = read_net_or_plan(predict_source)
     init_net, weights = _read_init(init_source, apart)
     labels = _label(predict_source), _label(init_source)
     if isinstance(predict, NetDef):
         _refuse_swapped(predict, init_net, *labels)
     model = _model(predict, init_net, labels, looked_for)
-    return replace(model, weights=weights) if weights else model
+    return replace(model, weights=weights, trust=trust)
 
 
-def _saved(path: str, type_: str, init: Source | None) -> Model:
+def _saved(path: str, type_: str, init: Source | None, trust: Trust) -> Model:
     """The model in a database."""
     if init is not None:
         raise UsageError(f"'{path}' is a database, which has its own init net", hint="no --init")
@@ -129,7 +144,15 @@ def _saved(path: str, type_: str, init: Source | None) -> Model:
     inputs = tuple(n for n in reads if n in found.inputs or n not in made)
     outputs = found.outputs or _outputs([found.predict])
     return Model(
-        found.predict, found.init, inputs, outputs, found.filled, path, path, blobs=found.blobs
+        found.predict,
+        found.init,
+        inputs,
+        outputs,
+        found.filled,
+        path,
+        path,
+        blobs=found.blobs,
+        trust=trust.reading(path, found.path),
     )
 
 

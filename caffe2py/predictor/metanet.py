@@ -17,6 +17,7 @@ from caffe2py.predictor_constants import predictor_constants as consts
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.proto.metanet_pb2 import MetaNetDef
 from caffe2py.registry.infer_net import Walk
+from caffe2py.registry.trust import SAFE
 from caffe2py.tensor.types import TensorType
 
 __all__ = ["read_meta", "require_fitting", "require_net", "sole_name"]
@@ -32,10 +33,13 @@ def read_meta(workspace: Workspace, path: str, type_: str) -> MetaNetDef:
     reader, contents = (
         BlobReference(name) for name in (consts.PREDICTOR_DBREADER, consts.META_NET_DEF)
     )
-    workspace.run_operator_once(CreateOperator("CreateDB", [], [reader], db=path, db_type=type_))
     held = workspace.create_blob(consts.META_NET_DEF)
-    held.put(None)
-    workspace.run_operator_once(CreateOperator("Load", [reader], [contents], allow_incomplete=True))
+    opens = CreateOperator("CreateDB", [], [reader], db=path, db_type=type_)
+    loads = CreateOperator("Load", [reader], [contents], allow_incomplete=True)
+    with workspace.trusting(SAFE.reading(path)):
+        workspace.run_operator_once(opens)
+        held.put(None)
+        workspace.run_operator_once(loads)
     if held.value is None:
         cursor = workspace.blob(consts.PREDICTOR_DBREADER).value.cursor()
         raise _no_predictor(path, list(itertools.islice(_keys(cursor), _SHOWN)))

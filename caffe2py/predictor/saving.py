@@ -20,6 +20,8 @@ from caffe2py.predictor.serde import serialize_protobuf_struct
 from caffe2py.predictor_constants import predictor_constants as consts
 from caffe2py.proto.caffe2_pb2 import DeviceOption, NetDef
 from caffe2py.proto.metanet_pb2 import MetaNetDef
+from caffe2py.registry.trust import SAFE, Trust
+from caffe2py.registry.trusted import require_trusted
 from caffe2py.tensor.device import CPU
 
 __all__ = [
@@ -138,21 +140,28 @@ def load_from_db(
 
 
 def prepare_prediction_net(
-    filename: str, db_type: str, device_option: DeviceOption | None = None
+    filename: str,
+    db_type: str,
+    device_option: DeviceOption | None = None,
+    *,
+    trust: Trust = SAFE,
 ) -> Net:
     """Load a saved predictor into the current workspace and create its net, ready to be run.
 
-    Raises what load_from_db raises, ModelFormatError for a net that is missing, ValueRangeError for
-    a parameter that is missing, ShapeError for one that does not fit its operator; all name file
-    and blob.
+    Its nets may only compute, unless `trust` says more: TrustError. Raises what load_from_db
+    raises, ModelFormatError for a net that is missing, ValueRangeError for a parameter that is
+    missing, ShapeError for one that does not fit its operator; all name file and blob.
     """
     meta = load_from_db(filename, db_type, device_option)
     place = str(filename)
     name = sole_name(meta, place)
     try:
-        for kind in (consts.GLOBAL_INIT_NET_TYPE, consts.PREDICT_INIT_NET_TYPE):
-            session.RunNetOnce(require_net(meta, kind, name, place))
         net = Net(require_net(meta, consts.PREDICT_NET_TYPE, name, place))
+        # it runs later, in a workspace that allows more: folders would not be looked at
+        require_trusted(net.Proto(), Trust(trust.granted))
+        with session.current().trusting(trust.reading(place)):
+            for kind in (consts.GLOBAL_INIT_NET_TYPE, consts.PREDICT_INIT_NET_TYPE):
+                session.RunNetOnce(require_net(meta, kind, name, place))
         parameters = parts.GetBlobs(meta, parts.get_comp_name(consts.PARAMETERS_BLOB_TYPE, name))
         require_fitting(net.Proto(), session.current(), parameters, place)
         session.CreateNet(net)

@@ -12,9 +12,12 @@ from caffe2py.executor.passes.pipeline import optimize
 from caffe2py.executor.workspace import Workspace
 from caffe2py.predictor.load import Model
 from caffe2py.predictor.metanet import require_fitting
+from caffe2py.predictor.placing import place
 from caffe2py.proto.analysis import clone, nested_nets
 from caffe2py.proto.caffe2_pb2 import NetDef, PlanDef
-from caffe2py.tensor.device import Device
+from caffe2py.registry.trusted import require_trusted
+from caffe2py.tensor.device import CPU, Device
+from caffe2py.tensor.place import copy_into, device_of, on_host
 from caffe2py.tensor.tensor import Tensor
 
 __all__ = ["Session"]
@@ -33,15 +36,17 @@ class Session:
         keep: Sequence[str] = (),
         optimize: bool = True,
     ) -> None:
-        """Make the weights. `device` overrides the devices that the model names.
+        """Make the weights, on the CPU. `device` overrides the devices that the model names.
 
+        What has no kernel on that device stays on the CPU.
         With `optimize` the net runs with operators fused; of its blobs, only the model's outputs
         and those to `keep` are then sure to be made. Raises what the init net raises.
         """
         self.model = model
-        self.workspace = Workspace()
+        self.workspace = Workspace(trust=model.trust)
         self.fed: set[str] = set()
         self._device = device
+        self._where: dict[str, Device] = {}
         self._keep = {*model.outputs, *keep}
         self._optimize = optimize
         self._net = ""
@@ -52,9 +57,11 @@ class Session:
                 blob.feed(value.array, value.quantum)
             else:
                 blob.put(value)
+        for net in model.nets:
+            require_trusted(net, model.trust)  # before the init net does anything
         if model.init is not None:
             try:
-                self.workspace.run_net_once(_on_device(model.init, device), model.weights)
+                self.workspace.run_net_once(_on_cpu(model.init, device), model.weights)
             except Error as error:
                 raise error.with_where(f"init net {model.init_file}".strip()) from None
         if model.blobs and isinstance(model.predict, NetDef):
@@ -63,7 +70,7 @@ class Session:
     def feed(self, name: str, value: Any) -> None:
         """Give an input; UsageError with near names for a blob that the model does not take."""
         self.model.require_input(name)
-        self.workspace.feed(name, value)
+        self.workspace.feed(name, value, self._where.get(name, CPU))
         self.fed.add(name)
         if name in self._folded:
             self._net = ""  # what was made of it is another thing now
@@ -90,19 +97,32 @@ class Session:
     def prepare(self) -> None:
         """Bind the net to its blobs, so that `run` does nothing else than run."""
         if isinstance(self.model.predict, NetDef) and not self._net:
-            net = _on_device(self.model.predict, self._device)
+            net = _on_cpu(self.model.predict, self._device)
             named = net if net.name else clone(net, self.model.name)
             if self._optimize:
                 named = optimize(self._fold(named), self._keep)
             keep = self._keep if self._optimize else None
+            if self._device is not None and self._device != CPU:
+                named, self._where = place(named, self._device)
+                self._bring_inputs()
             self._net = self.workspace.create_net(named, overwrite=True, keep=keep)
+
+    def _bring_inputs(self) -> None:
+        """Put what the net reads where it looks for it."""
+        for name, device in self._where.items():
+            blob = self.workspace.find(name)
+            if blob is not None and blob.array is not None and device_of(blob.array) != device:
+                array = blob.array
+                target = blob.resize(array.shape, array.dtype, blob.quantum, device)
+                copy_into(target, array)
+                blob.written()
 
     def _fold(self, net: NetDef) -> NetDef:
         """The net without what only the weights decide, which is computed here."""
         data = {*self.fed, *self.model.inputs, *self.model.stand_ins}
         blobs = ((n, self.workspace.find(n)) for n in self.model.reads if n not in data)
         arrays = {name: blob.array for name, blob in blobs if blob is not None}
-        weights = {name: array for name, array in arrays.items() if array is not None}
+        weights = {name: on_host(array) for name, array in arrays.items() if array is not None}
         folded, made = fold_constants(net, weights, self._keep)
         self._folded = {n for op in net.op for n in op.input} - {
             n for op in folded.op for n in op.input
@@ -144,16 +164,16 @@ def _some(names: Sequence[str]) -> str:
     return shown if len(names) <= _SHOWN else f"{shown}, ... {len(names)} in all"
 
 
-def _on_device(net: NetDef, device: Device | None) -> NetDef:
-    """The net with every operator on `device`; the net itself if that is None."""
+def _on_cpu(net: NetDef, device: Device | None) -> NetDef:
+    """The net with every operator on the CPU if a device is given; otherwise the net itself."""
     if device is None:
         return net
     moved = clone(net, net.name)
-    moved.device_option.CopyFrom(device.to_option())
+    moved.ClearField("device_option")
     for inner in (moved, *(inner for inner, _ in nested_nets(moved))):
         for op in inner.op:
             seed = op.device_option.random_seed
-            op.device_option.CopyFrom(device.to_option())
+            op.ClearField("device_option")
             if seed:
                 op.device_option.random_seed = seed
     return moved

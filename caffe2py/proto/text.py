@@ -46,8 +46,9 @@ def to_text(message: Message) -> str:
 def from_text(text: str, message_type: type[M], *, partial: bool = False) -> M:
     """The message that a text in protobuf's text format describes.
 
-    With `partial` fields that the message lacks are passed over. Raises ModelFormatError, naming the line: not this format, a field that the message lacks (it
-    is named too), a value of a wrong type, nesting beyond the limits of
+    With `partial` fields that the message lacks are passed over. Raises ModelFormatError, naming
+    the line: not this format, a field that the message lacks (it is named too), a value of a wrong
+    type, nesting beyond the limits of
     :mod:`caffe2py.proto.analysis`.
     """
     _check_braces(text)

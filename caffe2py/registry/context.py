@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from caffe2py.errors import Error, KernelError
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.schema import Args, Schema
+from caffe2py.registry.trust import Trust
+from caffe2py.tensor.device import Device
 from caffe2py.tensor.tensor import Array, Blob
 from caffe2py.tensor.types import DType, Shape, TensorType
 
@@ -63,6 +65,7 @@ class Launch:
     `beside`: it may run at the same time as the launch before it. `map`: that is all it does.
     `parts`: makes launches that do the same, and may do it at the same time.
     `python`: it calls Python, which may do anything. `work`: what a device does instead.
+    `stores`: what it writes besides the outputs of its operator, where it does others' work too.
     """
 
     address: int
@@ -74,6 +77,7 @@ class Launch:
     parts: Callable[[], Sequence[Launch]] | None = None
     python: bool = False
     work: Work | None = None
+    stores: tuple[Array, ...] = ()
 
 
 class BoundNet(Protocol):
@@ -85,6 +89,9 @@ class BoundNet(Protocol):
 
 class Scope(Protocol):
     """A workspace, as operators see it that run nets of their own."""
+
+    #: What the nets that are bound to it are trusted with.
+    trust: Trust
 
     def find(self, name: str) -> Blob | None:
         """The blob of this name, here or further out."""
@@ -130,6 +137,8 @@ class Call(Protocol):
     args: Args
     #: The operator as its net has it.
     op: OperatorDef
+    #: Where it computes.
+    device: Device
     #: Whatever an implementation wants to find again in its next run. Objects with a method
     #: `cancel` are told by it, from another thread, when a blocked run has to end.
     kept: dict[str, Any]

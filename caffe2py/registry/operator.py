@@ -36,6 +36,7 @@ from caffe2py.registry.gradient import (
 )
 from caffe2py.registry.infer import Query, Rule, unknown
 from caffe2py.registry.schema import Arg, Args, InplaceRule, Schema
+from caffe2py.registry.trust import Need
 from caffe2py.tensor.device import Device
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import UNKNOWN, TensorType
@@ -56,8 +57,9 @@ class Kernel:
     One that `takes_nothing` may have inputs that hold nothing yet.
 
     Of a device other than the CPU, `host_inputs` are looked for on the host all the same (None: any
-    input may be anywhere), and `host_outputs` are left there. `by_host` is why the device's inputs
-    are copied to the host, computed with by the CPU's implementation, and the outputs copied back.
+    input may be anywhere), inputs `anywhere` may be there or on the device, and `host_outputs` are
+    left on the host (-1 is the last one). `by_host` is why the device's inputs are copied to the
+    host, computed with by the CPU's implementation, and the outputs copied back.
     """
 
     function: Implementation
@@ -67,6 +69,7 @@ class Kernel:
     host_inputs: Collection[int] | None = ()
     host_outputs: Collection[int] = ()
     by_host: str = ""
+    anywhere: Collection[int] = ()
 
 
 class Operator:
@@ -101,13 +104,19 @@ class Operator:
         takes_nothing: bool = False,
         host_inputs: Collection[int] | None = (),
         host_outputs: Collection[int] = (),
+        anywhere: Collection[int] = (),
     ) -> None:
         """Add an implementation; RegistrationError if there is one already."""
-        self._add(
-            Kernel(function, dynamic, reads, takes_nothing, host_inputs, host_outputs),
-            device,
-            engine,
+        kernel = Kernel(
+            function,
+            dynamic,
+            reads,
+            takes_nothing,
+            host_inputs,
+            host_outputs,
+            anywhere=anywhere,
         )
+        self._add(kernel, device, engine)
 
     def _add(self, kernel: Kernel, device: str, engine: str = DEFAULT_ENGINE) -> None:
         key = (device, engine)
@@ -169,6 +178,14 @@ class Operator:
         )
         return function
 
+    def cuda_engines(self, function: Implementation, *engines: str) -> None:
+        """The implementation for CUDA devices, which looks itself which of these engines it is for.
+
+        It is the default one, too.
+        """
+        for engine in (DEFAULT_ENGINE, *engines):
+            self.cuda(function, engine=engine)
+
     def cuda_dynamic(
         self,
         function: Implementation,
@@ -178,8 +195,12 @@ class Operator:
         takes_nothing: bool = False,
         host_inputs: Collection[int] | None = (),
         host_outputs: Collection[int] = (),
+        anywhere: Collection[int] = (),
     ) -> Implementation:
-        """The same for one that is run as Python; the other parameters are those of cpu_dynamic."""
+        """The same for one that is run as Python; the other parameters are those of cpu_dynamic.
+
+        Of `host_inputs`, `host_outputs` and inputs `anywhere` see Kernel.
+        """
         self.register(
             function,
             "cuda",
@@ -188,6 +209,7 @@ class Operator:
             takes_nothing=takes_nothing,
             host_inputs=host_inputs,
             host_outputs=host_outputs,
+            anywhere=anywhere,
         )
         return function
 
@@ -201,12 +223,19 @@ class Operator:
         when: Callable[[OperatorDef], bool] | None = None,
         reads: Reads | None = None,
         takes_nothing: bool = False,
+        anywhere: Collection[int] = (),
     ) -> Callable[[Implementation], Implementation]:
-        """Decorator: as `cpu_dynamic`, for CUDA devices as well."""
+        """Decorator: as `cpu_dynamic`, for CUDA devices as well; see `cuda_dynamic`."""
 
         def add(function: Implementation) -> Implementation:
             self.cpu_dynamic(when, reads, takes_nothing)(function)
-            return self.cuda_dynamic(function, when=when, reads=reads, takes_nothing=takes_nothing)
+            return self.cuda_dynamic(
+                function,
+                when=when,
+                reads=reads,
+                takes_nothing=takes_nothing,
+                anywhere=anywhere,
+            )
 
         return add
 
@@ -323,6 +352,7 @@ def operator(
     identical: bool = False,
     quantized: bool = False,
     onnx: str | None = None,
+    needs: str = "",
     doc: str,
     example: str = "",
     arguments: Mapping[str, Arg] | None = None,
@@ -333,9 +363,10 @@ def operator(
 
     `signature` is "X, W, b? -> Y"; `args` (or `arguments`, for names that clash with a parameter
     here) its arguments. `doc` states the formula. `identical` says that the output has the type and
-    shape of the first input, `quantized` that inputs may be quantized tensors. `where` is the code
-    of the function that the declaration stands on, if it is not the caller's own. Raises
-    RegistrationError for a declaration that contradicts itself.
+    shape of the first input, `quantized` that inputs may be quantized tensors. `needs` is what nets
+    from disk must be trusted with: "python", "files", or "files if to_file" (an argument). `where`
+    is the code of the function that the declaration stands on, if it is not the caller's own.
+    Raises RegistrationError for a declaration that contradicts itself.
     """
     caller = sys._getframe(1)
     place = f"{where.co_filename}:{where.co_firstlineno}" if where else _place(caller)
@@ -352,6 +383,7 @@ def operator(
         identical=identical,
         quantized=quantized,
         onnx=onnx,
+        need=Need.parse(needs) if needs else None,
         doc=inspect.cleandoc(doc),
         example=inspect.cleandoc(example),
     )

@@ -13,6 +13,7 @@ from typing import Any
 from caffe2py.errors import ArgumentError, ArityError, InplaceError, RegistrationError
 from caffe2py.proto import args as proto_args
 from caffe2py.proto.caffe2_pb2 import Argument, NetDef, OperatorDef, TensorProto
+from caffe2py.registry.trust import Need, Trust
 
 #: Python type of a declared argument -> what it is called, and how `proto.args.typed` reads it.
 #: bytes are strings that need not be text; Argument is the message itself, for large lists.
@@ -149,7 +150,8 @@ class Schema:
 
     `quantized` operators take quantized tensors (and check which inputs are ones); others refuse
     them. `inplace` maps an input to the output (or outputs) that may be the same blob; `enforced`
-    to the one that must be. `counts` narrows the number of inputs or outputs to a set.
+    to the one that must be. `counts` narrows the number of inputs or outputs to a set. `need` is
+    what a net from disk has to be trusted with before the operator is bound.
     """
 
     name: str
@@ -164,6 +166,7 @@ class Schema:
     onnx: str | None = None
     doc: str = ""
     example: str = ""
+    need: Need | None = None
     inputs: tuple[Slot, ...] = field(init=False)
     outputs: tuple[Slot, ...] = field(init=False)
 
@@ -177,6 +180,15 @@ class Schema:
             for type_ in arg.types:
                 if type_ not in _KINDS:
                     raise RegistrationError(f"{self.name}: argument '{name}' has type {type_}")
+        for name in self.need.arguments if self.need is not None else ():
+            if name not in self.args:
+                raise RegistrationError(f"{self.name} has no argument '{name}'")
+
+    def require(self, trust: Trust, args: Args) -> None:
+        """Raise TrustError where an operator with these arguments needs what is not granted."""
+        if self.need is not None and self.need.applies(args):
+            names = [text for text in vars(args).values() if isinstance(text, str)]
+            trust.require(self.need.what, self.name, names)
 
     def allows_inplace(self, input_index: int, output_index: int) -> bool:
         """Whether this input and this output may be one blob."""

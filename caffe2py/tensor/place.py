@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from caffe2py.errors import ShapeError
 from caffe2py.tensor.device import CPU, Device
 from caffe2py.tensor.late import late
 from caffe2py.tensor.tensor import Array, device_of, empty_on
@@ -34,7 +35,12 @@ def copy_of(array: Array, device: Device = CPU) -> Array:
 
 
 def copy_into(target: Any, source: Any) -> None:
-    """Copy an array into another one of its type and size, wherever the two are, at once."""
+    """Copy an array into another one of its type and size, wherever the two are, at once.
+
+    Raises ShapeError if one has more bytes than the other.
+    """
+    if target.nbytes != source.nbytes:
+        raise ShapeError(f"{source.nbytes} bytes cannot be copied to where {target.nbytes} are")
     if isinstance(target, np.ndarray):
         target[...] = on_host(source).reshape(target.shape)
         return

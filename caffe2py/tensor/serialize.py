@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from caffe2py.errors import BlobTypeError, Error, ModelFormatError, UnsupportedError
+from caffe2py.errors import BlobTypeError, Error, ModelFormatError, TrustError, UnsupportedError
 from caffe2py.proto.caffe2_pb2 import PROTO_CPU, BlobProto, TensorProto, TensorProtos
 from caffe2py.tensor.objects import Element, Mutex
 from caffe2py.tensor.tensor import Array, as_tensor_array, empty
@@ -31,6 +32,10 @@ from caffe2py.tensor.types import (
 
 #: Elements in one chunk, unless told otherwise.
 CHUNK_SIZE = 1_000_000
+
+#: Objects whose elements hold objects; deeper ones are refused.
+_MAX_DEPTH = 50
+_depth: ContextVar[int] = ContextVar("depth of objects that are being read", default=0)
 
 _TENSOR = "Tensor"
 _TEXT = "std::string"
@@ -157,6 +162,7 @@ def put_chunk(array: Array | None, proto: TensorProto) -> Array:
 class _Kind(NamedTuple):
     pack: Callable[[Any, BlobProto], None]
     unpack: Callable[[BlobProto], Any]
+    opens: bool = False
 
 
 _by_class: dict[type, _Kind] = {}
@@ -168,9 +174,14 @@ def register_blob(
     names: Iterable[str],
     pack: Callable[[Any, BlobProto], None],
     unpack: Callable[[BlobProto], Any],
+    *,
+    opens: bool = False,
 ) -> None:
-    """Let objects of a class be saved: `pack` fills type and content, `unpack` reads them again."""
-    kind = _Kind(pack, unpack)
+    """Let objects of a class be saved: `pack` fills type and content, `unpack` reads them again.
+
+    `opens`: to read one opens a file that the message names.
+    """
+    kind = _Kind(pack, unpack, opens)
     _by_class[class_] = kind
     _by_name.update(dict.fromkeys(names, kind))
 
@@ -236,8 +247,10 @@ def parse_blob(data: bytes) -> BlobProto:
     return proto
 
 
-def blob_from_proto(proto: BlobProto, before: Any = None) -> Any:
+def blob_from_proto(proto: BlobProto, before: Any = None, *, opens: bool = True) -> Any:
     """The value in a BlobProto: an array or bytes.
+
+    Without `opens`, TrustError for an object that would open a file which the message names.
 
     A chunk goes into `before`, what the blob holds so far, if that has the type and shape of the
     whole, else into zeros. Raises ModelFormatError for other types of content, and as
@@ -246,7 +259,7 @@ def blob_from_proto(proto: BlobProto, before: Any = None) -> Any:
     if proto.type == _TEXT:
         return proto.content
     if proto.type in _by_name:
-        return _by_name[proto.type].unpack(proto)
+        return _unpacked(proto, opens=opens)
     if proto.type != _TENSOR or not proto.HasField("tensor"):
         raise ModelFormatError(
             f"blob '{proto.name}' has the type '{proto.type}'; "
@@ -258,6 +271,23 @@ def blob_from_proto(proto: BlobProto, before: Any = None) -> Any:
     whole = (DTYPE_OF.get(tensor.data_type, STRING), tuple(tensor.dims))
     fits = isinstance(before, np.ndarray) and (before.dtype, before.shape) == whole
     return put_chunk(before if fits else None, tensor)
+
+
+def _unpacked(proto: BlobProto, *, opens: bool) -> Any:
+    """An object of a registered class, which may hold others."""
+    kind, depth = _by_name[proto.type], _depth.get()
+    if kind.opens and not opens:
+        raise TrustError(
+            f"blob '{proto.name}' is a {proto.type}, which would open a file that it names",
+            hint="--trust files",
+        )
+    if depth >= _MAX_DEPTH:
+        raise ModelFormatError(f"objects are nested more than {_MAX_DEPTH} deep")
+    token = _depth.set(depth + 1)
+    try:
+        return kind.unpack(proto)
+    finally:
+        _depth.reset(token)
 
 
 # ---------------------------------------------------------------- parts of a TensorProto
@@ -354,7 +384,7 @@ def _object_from(data: bytes) -> Any:
     proto = parse_blob(data)
     if proto.type not in _by_name:
         raise ModelFormatError(f"an element has the type '{proto.type}'; known: {[*_by_name]}")
-    return _by_name[proto.type].unpack(proto)
+    return _unpacked(proto, opens=False)  # a file for each element is nothing that anybody saves
 
 
 def _from_int32(values: Array, dtype: DType) -> Array:

@@ -15,8 +15,7 @@ from caffe2py.proto.caffe2_pb2 import Argument, NetDef, OperatorDef
 from caffe2py.proto.files import MAX_BYTES, Source, read_net
 from caffe2py.proto.outline import RECORD, Floats, Text, outline
 from caffe2py.proto.wire import FIXED32, WireError
-from caffe2py.tensor.tensor import ALIGNMENT, Array
-from caffe2py.tensor.types import checked_numel
+from caffe2py.tensor.tensor import ALIGNMENT, Array, empty
 
 __all__ = ["StoredNet", "read_stored_net"]
 
@@ -81,7 +80,7 @@ def _arrays(counts: list[int]) -> list[Array]:
     as long as for a large one.
     """
     sizes = [(count * 4 + 2 * ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT for count in counts]
-    raw = np.empty(checked_numel((sum(sizes) + ALIGNMENT,), 1), np.uint8)
+    raw = empty((sum(sizes) + ALIGNMENT,), np.dtype(np.uint8))
     at = -raw.ctypes.data % ALIGNMENT
     arrays = []
     for count, size in zip(counts, sizes, strict=True):

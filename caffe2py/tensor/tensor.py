@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from caffe2py.errors import BlobTypeError, DeviceError, DTypeError, MemoryBudgetError
+from caffe2py.errors import BlobTypeError, DeviceError, DTypeError
 from caffe2py.tensor.device import CPU, Device
 from caffe2py.tensor.late import late
-from caffe2py.tensor.memory import memory_budget
+from caffe2py.tensor.memory import SMALL, count_memory, require_memory
 from caffe2py.tensor.objects import Element
 from caffe2py.tensor.types import (
     STRING,
@@ -33,19 +33,19 @@ ALIGNMENT = 64
 def empty(shape: Shape, dtype: DType) -> Array:
     """An uninitialised C-contiguous array, 64-byte aligned; strings start as empty bytes.
 
-    Raises MemoryBudgetError when one array would exceed what this machine can give.
+    Raises MemoryBudgetError when all arrays together would exceed the budget.
     """
     count = checked_numel(shape, dtype.itemsize)
-    if count * dtype.itemsize > memory_budget():
-        raise MemoryBudgetError(
-            f"{dtype_name(dtype)}{shape_text(shape)} needs {count * dtype.itemsize} bytes; "
-            f"the budget is {memory_budget()}"
-        )
+    size = count * dtype.itemsize
+    if size >= SMALL:
+        require_memory(size, f"{dtype_name(dtype)}{shape_text(shape)}")
     if dtype == STRING:
         return np.full(shape, b"", dtype=object)
-    raw = np.empty(count * dtype.itemsize + 2 * ALIGNMENT, np.uint8)
+    raw = np.empty(size + 2 * ALIGNMENT, np.uint8)
+    if size >= SMALL:
+        count_memory(raw, size)
     start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + count * dtype.itemsize].view(dtype).reshape(shape)
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def device_of(array: Any) -> Device:

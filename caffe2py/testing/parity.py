@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from caffe2py.executor.workspace import Workspace
+from caffe2py.proto.analysis import nested_nets
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.operator import lookup
 from caffe2py.tensor.device import CPU, Device
@@ -19,10 +20,11 @@ _FACTOR = 4
 
 
 def on_device(op: OperatorDef, device: Device) -> OperatorDef:
-    """A copy of an operator that runs there."""
+    """A copy of an operator that runs there, with the nets that it runs."""
     moved = OperatorDef()
     moved.CopyFrom(op)
-    moved.device_option.CopyFrom(device.to_option())
+    for each in (moved, *(inner for net, _ in nested_nets(moved) for inner in net.op)):
+        each.device_option.CopyFrom(device.to_option())
     return moved
 
 
@@ -54,7 +56,8 @@ def check_parity(case: Case, sample: Sample, device: Device) -> None:
             continue
         array = found.blob(name).array
         assert array is not None, f"{what}: output {index} holds no tensor"
-        place = CPU if index in host_outputs or wanted.array.dtype.hasobject else device
+        left = index in host_outputs or index - len(op.output) in host_outputs
+        place = CPU if left or wanted.array.dtype.hasobject else device
         assert device_of(array) == place, f"{what}: output {index} is on {device_of(array)}"
         answer, right = found.fetch(name), expected.fetch(name)
         if isinstance(right, Int8Tensor):

@@ -157,5 +157,5 @@ def _unpacked(archive: zipfile.ZipFile) -> Checkpoint:
 
 def _value(member: str, data: bytes) -> Any:
     if member.endswith(".blob"):
-        return blob_from_proto(parse_blob(data))
+        return blob_from_proto(parse_blob(data), opens=False)
     return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)

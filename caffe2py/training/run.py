@@ -24,6 +24,7 @@ from caffe2py.predictor.weights import weights_net
 from caffe2py.proto.analysis import external_inputs
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.proto.files import read_net, replace_file, write_message
+from caffe2py.registry.trust import Trust
 from caffe2py.training.checkpoint import newest, remove_litter, write_checkpoint
 from caffe2py.training.data import Source, open_source
 from caffe2py.training.log import Log
@@ -196,10 +197,12 @@ def begin(
     folder: Path | None = None,
     predict: str | None = None,
     check_finite: bool = False,
+    trust: Trust | None = None,
 ) -> Iterator[Run]:
     """A new run of the nets in these files. With a `folder` it can go on after an interruption.
 
-    `predict` is a net that uses the weights; at the end both are in the folder `model`.
+    `predict` is a net that uses the weights; at the end both are in the folder `model`. `trust` is
+    as for `load_model`.
 
     Raises UsageError for a folder that holds a run, FileError for one that cannot be written.
     """
@@ -211,7 +214,8 @@ def begin(
                 hint=f"caffe2py resume {folder}, or another folder",
             )
         _refuse_swapped(init, train)
-        models = [load_model(path, init) for path in (train, test) if path is not None]
+        paths = [path for path in (train, test) if path is not None]
+        models = [load_model(path, init, trust=trust) for path in paths]
         task = _task(models, settings, check_finite=check_finite)
         settings = _with_digest(settings, task)
         run = Run(Trainer(task), settings, folder)
@@ -222,7 +226,11 @@ def begin(
 
 @contextmanager
 def go_on(
-    folder: Path, changes: dict[str, Any], *, check_finite: bool = False
+    folder: Path,
+    changes: dict[str, Any],
+    *,
+    check_finite: bool = False,
+    trust: Trust | None = None,
 ) -> Iterator[tuple[Run, list[str]]]:
     """The run in a folder, from its newest sound checkpoint, or else from the beginning.
 
@@ -238,7 +246,7 @@ def go_on(
         remove_litter(folder)
         settings = _changed(_read_settings(folder), changes)
         paths = [folder / _TRAIN, *([folder / _TEST] if (folder / _TEST).exists() else [])]
-        models = [load_model(path, folder / _INIT) for path in paths]
+        models = [load_model(path, folder / _INIT, trust=trust) for path in paths]
         task = _task(models, settings, check_finite=check_finite)
         if _with_digest(settings, task).digest != settings.digest:
             raise UsageError(

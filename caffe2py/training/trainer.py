@@ -80,7 +80,7 @@ class Trainer:
         self._check()
         self.losses = list(task.losses) or losses_of(self.net)
         self._refuse_losses()
-        self.workspace = TrainingWorkspace(seed=task.seed)
+        self.workspace = TrainingWorkspace(seed=task.seed, trust=task.train.trust)
         if task.train.init is not None:
             self.workspace.run_once(task.train.init)
         self._train = self._create(self.net, self._first(task.source, task.batch))

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from caffe2py.executor.net import CreatedNet
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.caffe2_pb2 import NetDef
+from caffe2py.registry.trust import Trust
 
 __all__ = ["RandomStates", "TrainingWorkspace"]
 
@@ -62,8 +63,10 @@ class _Nets:
 class TrainingWorkspace(Workspace):
     """A workspace whose random numbers depend on a seed too; with seed 0 they are a Workspace's."""
 
-    def __init__(self, parent: Workspace | None = None, seed: int = 0) -> None:
-        super().__init__(parent)
+    def __init__(
+        self, parent: Workspace | None = None, trust: Trust | None = None, *, seed: int = 0
+    ) -> None:
+        super().__init__(parent, trust)
         above = parent if isinstance(parent, TrainingWorkspace) else None
         self.seed: int = above.seed if above else seed
         self._tracked: _Nets = above._tracked if above else _Nets()

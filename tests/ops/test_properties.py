@@ -14,6 +14,8 @@ def _case(name, prop):
     case = CASES[name]
     if prop in case.skip:
         pytest.skip(case.skip[prop])
+    if not any(device == "cpu" for device, _ in registered()[name].kernels):
+        pytest.skip("it is for devices only: tests/cuda")
     return case
 
 

@@ -156,7 +156,7 @@ def draw(spec: Mapping[str, Any]) -> np.ndarray:
 
 
 @dataclass
-class _Builder:
+class Builder:
     """Operators in a row, and the arrays that they read."""
 
     name: str
@@ -209,7 +209,7 @@ def own() -> dict[str, Callable[[], Workload]]:
 
 
 def _mlp() -> Workload:
-    make = _Builder("net_mlp", "net")
+    make = Builder("net_mlp", "net")
     x = make.array("data", 16, 784)
     for k, (depth, count) in enumerate([(784, 256), (256, 128), (128, 10)]):
         x = make.fc(x, f"fc{k}", depth, count)
@@ -218,7 +218,7 @@ def _mlp() -> Workload:
 
 
 def _convnet() -> Workload:
-    make = _Builder("net_convnet", "net")
+    make = Builder("net_convnet", "net")
     x = make.conv(make.array("data", 1, 3, 64, 64), "conv1", 3, 32, 5, stride=2, pad=2)
     x = make.op("Relu", x, x)
     one = make.conv(x, "conv2", 32, 32, 1)
@@ -233,7 +233,7 @@ def _convnet() -> Workload:
 
 
 def _chain(name: str, types: tuple[str, ...], count: int, size: int) -> Workload:
-    make = _Builder(name, "chain")
+    make = Builder(name, "chain")
     args = {"Scale": {"scale": 0.99}, "Clip": {"min": -2.0, "max": 2.0}}
     x = make.array("x0", size)
     for k in range(count):
@@ -243,10 +243,10 @@ def _chain(name: str, types: tuple[str, ...], count: int, size: int) -> Workload
 
 
 def _fc() -> Workload:
-    make = _Builder("op_fc_64x512x512", "op")
+    make = Builder("op_fc_64x512x512", "op")
     return make.done(make.fc(make.array("x", 64, 512), "y", 512, 512), "x")
 
 
 def _conv() -> Workload:
-    make = _Builder("op_conv3x3_64_28", "op")
+    make = Builder("op_conv3x3_64_28", "op")
     return make.done(make.conv(make.array("x", 1, 64, 28, 28), "y", 64, 64, 3, pad=1), "x")

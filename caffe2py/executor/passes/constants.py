@@ -10,6 +10,7 @@ from caffe2py.executor.passes.flow import Flow, opaque, pure, with_operators
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.infer import Query
+from caffe2py.registry.trust import SAFE
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import TensorType, checked_numel
 
@@ -60,7 +61,7 @@ def _may_fold(flow: Flow, index: int, values: Mapping[str, Array]) -> bool:
 
 def _outputs(flow: Flow, index: int, values: Mapping[str, Array]) -> list[Array] | None:
     """What the operator makes, each time the same; None where it does not, or fails."""
-    workspace, op = Workspace(), OperatorDef()
+    workspace, op = Workspace(trust=SAFE), OperatorDef()  # what is folded only computes
     op.CopyFrom(flow.net.op[index])
     if not op.HasField("device_option") and flow.net.HasField("device_option"):
         op.device_option.CopyFrom(flow.net.device_option)

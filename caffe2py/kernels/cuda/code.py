@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,4 +31,18 @@ class Code:
     @property
     def fails(self) -> bool:
         """Whether it returns a status."""
-        return self.function.__annotations__.get("return") not in (None, "None")
+        return _returns_something(self.function)
+
+
+@functools.cache
+def _returns_something(function: Callable[..., Any]) -> bool:
+    """Whether a function ends anywhere with something other than None."""
+    before = None
+    for each in dis.get_instructions(function):
+        if each.opname.startswith("RETURN_"):
+            constant = each if each.opname == "RETURN_CONST" else before
+            fixed = constant is not None and constant.opname in ("LOAD_CONST", "RETURN_CONST")
+            if constant is not None and not (fixed and constant.argval is None):
+                return True
+        before = each
+    return False

@@ -21,6 +21,7 @@ from caffe2py.kernels.compiler import typed_literals
 from caffe2py.kernels.cuda import entry as forms
 from caffe2py.kernels.cuda.code import Code
 from caffe2py.kernels.cuda.plain import FUNCTIONS, MATHEMATICS
+from caffe2py.kernels.cuda.threads import Size
 from caffe2py.kernels.cuda.threads import cuda as placeholder
 from caffe2py.kernels.params import ByType, Intrinsic, Scalar
 
@@ -107,6 +108,8 @@ class _Builder:
     def _resolve(self, value: Any, function: Callable[..., Any], scalar: bool) -> Any:
         if value is placeholder:
             return cuda
+        if isinstance(value, Size):
+            return value.real
         if isinstance(value, Scalar):
             return self.function(value.function, scalar=True)
         if isinstance(value, ByType):

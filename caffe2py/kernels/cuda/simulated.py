@@ -25,6 +25,7 @@ from caffe2py.kernels.cuda.entry import (
     slot_types,
 )
 from caffe2py.kernels.cuda.plain import FUNCTIONS, MATHEMATICS, Math
+from caffe2py.kernels.cuda.threads import Size
 from caffe2py.kernels.cuda.threads import cuda as placeholder
 from caffe2py.kernels.params import ByType, Intrinsic, Scalar
 from caffe2py.tensor.cuda.driver import host_view
@@ -43,6 +44,9 @@ def numba_cuda() -> Any:
         importlib.metadata.version("numba-cuda")
     except importlib.metadata.PackageNotFoundError:
         raise UnsupportedError("CUDA kernels need numba-cuda", hint=NEEDS) from None
+    from numba.core import config
+
+    config.reload_config()  # kernels of the CPU may have loaded numba before
     from numba import cuda
 
     return cuda
@@ -76,6 +80,8 @@ class _Simulated:
             return self._cuda
         if value is math:
             return Math
+        if isinstance(value, Size):
+            return value.simulated
         if isinstance(value, Scalar):
             return self.function(value.function)
         if isinstance(value, ByType):

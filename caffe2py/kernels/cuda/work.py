@@ -150,6 +150,17 @@ def _size_slots(params: Sequence[Param]) -> list[int]:
     return found
 
 
+def _bit_slots(params: Sequence[Param]) -> list[int]:
+    """The slots of scalars whose bits do not grow as their value does."""
+    found: list[int] = []
+    at = 0
+    for param in params:
+        if param.ndim is None and param.dtype != "i8":
+            found.append(at)
+        at += 1 + (param.ndim or 0)
+    return found
+
+
 def device_launch(
     kernel: Kernel,
     params: tuple[Param, ...],
@@ -181,7 +192,7 @@ def spread(launch: Launch, count: int, make: Callable[[int, int], Launch]) -> La
     grow evenly from part to part. Where they are not, one thread does it all.
     """
     work = launch.work
-    if not isinstance(work, KernelWork) or work.form is not None or count < 2:
+    if not isinstance(work, KernelWork) or not work.alone or count < 2:
         return launch
     works = [make(k, k + 1).work for k in (0, 1, count - 1)]
     parts = [w for w in works if isinstance(w, KernelWork) and _alike(w, works[0])]
@@ -189,7 +200,8 @@ def spread(launch: Launch, count: int, make: Callable[[int, int], Launch]) -> La
         return launch
     first, second, last = parts
     steps = second.slots - first.slots
-    if not np.array_equal(first.slots + (count - 1) * steps, last.slots):
+    even = np.array_equal(first.slots + (count - 1) * steps, last.slots)
+    if not even or any(steps[k] for k in _bit_slots(first.params)):
         return launch
     shared = KernelWork(
         first.kernel, first.params, work.args, first.explain, work.device, first.slots, None
@@ -203,7 +215,7 @@ def spread(launch: Launch, count: int, make: Callable[[int, int], Launch]) -> La
 
 
 def _alike(work: Any, first: Any) -> bool:
-    if work.kernel is not first.kernel or work.params != first.params:
+    if work.kernel is not first.kernel or work.params != first.params or not work.alone:
         return False
     pairs = zip(work.args, first.args, strict=True)
     tables = ((a, b) for a, b in pairs if isinstance(a, np.ndarray))

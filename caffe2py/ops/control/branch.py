@@ -162,12 +162,15 @@ def _condition(call: Call) -> Blob:
     return blob
 
 
-@_if.cpu_dynamic(takes_nothing=True)
 def run_if(call: Call) -> None:
     """Run one of the nets."""
     net = own_net(call, "then_net" if truth(_condition(call)) else "else_net")
     if net is not None:
         net.run()
+
+
+_if.cpu_dynamic(takes_nothing=True)(run_if)
+_if.cuda_dynamic(run_if, takes_nothing=True, host_inputs=None)
 
 
 # ---------------------------------------------------------------- While
@@ -272,7 +275,6 @@ _while = operator(
 )
 
 
-@_while.cpu_dynamic(takes_nothing=True)
 def run_while(call: Call) -> None:
     """Run the loop."""
     loop, update = own_net(call, "loop_net"), own_net(call, "cond_net")
@@ -285,3 +287,7 @@ def run_while(call: Call) -> None:
         if not truth(condition):
             return
         loop.run()
+
+
+_while.cpu_dynamic(takes_nothing=True)(run_while)
+_while.cuda_dynamic(run_while, takes_nothing=True, host_inputs=None)

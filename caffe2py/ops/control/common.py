@@ -14,6 +14,7 @@ from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.context import BoundNet, Call
 from caffe2py.registry.infer import Query, product, require_dtype
 from caffe2py.registry.operator import service
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array, Blob
 from caffe2py.tensor.types import UNKNOWN, TensorType, dtype_name, shape_text
 
@@ -46,7 +47,7 @@ def truth(blob: Blob) -> bool:
         raise ShapeError(
             f"condition '{blob.name}' must have one element, found {shape_text(array.shape)}"
         )
-    return bool(array.reshape(-1)[0])
+    return bool(on_host(array).reshape(-1)[0])
 
 
 def own_net(call: Call, name: str) -> BoundNet | None:

@@ -208,7 +208,6 @@ _do = operator(
 )
 
 
-@_do.cpu_dynamic(takes_nothing=True)
 def run_do(call: Call) -> None:
     """Run the net."""
     net = call.args.net
@@ -229,6 +228,10 @@ def run_do(call: Call) -> None:
     frame.run(call, net)
     if call.args.copy_external_blobs and not call.op.is_gradient_op:
         frame.save(blobs)
+
+
+_do.cpu_dynamic(takes_nothing=True)(run_do)
+_do.cuda_dynamic(run_do, takes_nothing=True, host_inputs=None)
 
 
 def _outer_blobs(call: Call) -> tuple[Blob, dict[str, Blob]]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from caffe2py.errors import ArityError, InplaceError, ShapeError
-from caffe2py.kernels.callback import launch_python
-from caffe2py.kernels.copy import bits, launch_copy
-from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.copy import launch_copy
+from caffe2py.kernels.members import launch_choice
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NoGradient, NotDifferentiable
 from caffe2py.registry.infer import (
@@ -22,18 +20,7 @@ from caffe2py.registry.infer import (
 )
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
-from caffe2py.tensor.types import STRING, TensorType, shape_text
-
-
-@kernel()
-def _select_rows(condition: Any, x: Any, y: Any, out: Any) -> None:
-    for i in range(out.shape[0]):
-        if condition[i] != condition.dtype.type(0):
-            for k in range(out.shape[1]):
-                out[i, k] = x[i, k]
-        else:
-            for k in range(out.shape[1]):
-                out[i, k] = y[i, k]
+from caffe2py.tensor.types import TensorType, shape_text
 
 
 def _infer_conditional(query: Query) -> Sequence[TensorType]:
@@ -73,12 +60,7 @@ def launch_conditional(call: Call) -> Launch:
     """Copy rows."""
     condition, x, y = call.inputs
     out = call.outputs[0]
-    if out.dtype == STRING:
-        rows = condition.reshape(-1, *(1,) * (out.ndim - 1))
-        return launch_python(lambda: np.copyto(out, np.where(rows, x, y)))
-    wide = (len(condition), out.size // max(len(condition), 1))
-    parts = [bits(a).reshape(wide) for a in (x, y, out)]
-    return _select_rows(condition.view(np.uint8), *parts)
+    return launch_choice(condition.view(np.uint8), x, y, out)
 
 
 # ---------------------------------------------------------------- the barrier
@@ -146,7 +128,6 @@ free = operator(
 )
 
 
-@free.cpu_dynamic(takes_nothing=True)
 def free_blobs(call: Call) -> None:
     """Let the blobs hold nothing."""
     for k, (source, target) in enumerate(zip(call.op.input, call.op.output, strict=True)):
@@ -156,3 +137,7 @@ def free_blobs(call: Call) -> None:
             )
     for k in range(call.input_count):
         call.put(k, None)
+
+
+free.cpu_dynamic(takes_nothing=True)(free_blobs)
+free.cuda_dynamic(free_blobs, takes_nothing=True, host_inputs=None)

@@ -14,7 +14,8 @@ from caffe2py.registry.context import BoundNet, Call, Scope
 from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import fixed
 from caffe2py.registry.operator import operator
-from caffe2py.tensor.tensor import Blob
+from caffe2py.tensor.place import copy_into, device_of
+from caffe2py.tensor.tensor import Array, Blob
 
 
 class Frame:
@@ -64,8 +65,14 @@ class Frame:
             if blob.array is None:
                 continue
             saved = self._saved.setdefault(name, Blob(name))
-            saved.feed(blob.array)
+            _keep(saved, blob.array)
             self._scope.lend(name, saved)
+
+
+def _keep(blob: Blob, array: Array) -> None:
+    """Let a blob hold a copy of an array, where that is."""
+    copy_into(blob.resize(array.shape, array.dtype, None, device_of(array)), array)
+    blob.written()
 
 
 class Stack:
@@ -143,7 +150,6 @@ create_scope = operator(
 )
 
 
-@create_scope.cpu_dynamic()
 def make_stack(call: Call) -> None:
     """A new stack, or the one of the last run, empty again."""
     blob = call.scope.find(call.output_blob(0))
@@ -153,6 +159,10 @@ def make_stack(call: Call) -> None:
         return
     call.kept["stack"] = Stack()
     call.put(0, call.kept["stack"])
+
+
+create_scope.cpu_dynamic()(make_stack)
+create_scope.cuda_dynamic(make_stack)
 
 
 has_scope = operator(
@@ -168,8 +178,11 @@ has_scope = operator(
 )
 
 
-@has_scope.cpu_dynamic()
 def look_at_stack(call: Call) -> None:
     """One bool."""
     stack = stack_in(call, call.value(0), call.input_blob(0))
     call.outputs[0][...] = np.bool_(not stack.empty)
+
+
+has_scope.cpu_dynamic()(look_at_stack)
+has_scope.cuda_dynamic(look_at_stack, host_outputs=(0,))

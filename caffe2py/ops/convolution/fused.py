@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from caffe2py.errors import ArityError, ShapeError
 from caffe2py.kernels.channels import launch_fold_into_filters
 from caffe2py.kernels.window import WINDOW_ARGS
-from caffe2py.ops.convolution.plain import WINOGRAD, correlation_of, differ, result_shape
+from caffe2py.ops.convolution.plain import ENGINES, WINOGRAD, correlation_of, differ, result_shape
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import Query, require_dtype, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg, Args
-from caffe2py.tensor.tensor import Array, empty
+from caffe2py.tensor.tensor import Array, device_of, empty_on
 from caffe2py.tensor.types import TensorType, shape_text
 
 _VECTORS = ("scale", "shift", "mean", "var")
@@ -95,7 +96,7 @@ def _launch(call: Call) -> list[Launch]:
         rest += [np.zeros(len(w), w.dtype), np.ones(len(w), w.dtype)]
     if args.norm or args.affine:
         # packed filters make these superfluous, so a steady plan does not hold on to them
-        make = empty if steady else call.scratch
+        make = partial(empty_on, device_of(w)) if steady else call.scratch
         epsilon = args.epsilon if args.norm else 0.0
         folded, shift = make(w.shape, w.dtype), make((len(w),), w.dtype)
         fold = launch_fold_into_filters(w, bias, rest, epsilon, folded, shift)
@@ -108,3 +109,6 @@ def _launch(call: Call) -> list[Launch]:
     low = 0.0 if args.relu else -np.inf
     y = call.outputs[0]
     return launches + use.launch(call, x, w, bias, y, steady=steady, low=low, added=added)
+
+
+_fused.cuda_engines(_launch, *ENGINES)

@@ -225,6 +225,9 @@ def _launch_conv_gradient(call: Call) -> list[Launch]:
 
 # ---------------------------------------------------------------- the four names
 
+#: Who computes on devices, besides the default.
+ENGINES = ("CUDNN", "NUMBA")
+
 #: Caffe2 has one operator under four names; none of them minds how many axes an image has.
 DIMENSIONS = ("", "1D", "2D", "3D")
 
@@ -233,7 +236,7 @@ WINOGRAD = Arg(bool, True, "0: no short convolutions, every result is a sum of i
 NO_BIAS = Arg(int, 0, "1: the forward operator has no bias, and there is no dbias")
 
 for _dimension in DIMENSIONS:
-    operator(
+    _conv = operator(
         f"Conv{_dimension}",
         "X, filter, bias? -> Y",
         infer=_infer_conv,
@@ -246,15 +249,17 @@ for _dimension in DIMENSIONS:
             "no_gradient_to_input": NO_GRADIENT_TO_INPUT,
             "winograd": WINOGRAD,
         },
-    ).cpu(_launch_conv)
-    operator(
+    )
+    _conv_gradient = operator(
         f"Conv{_dimension}Gradient",
         "X, filter, dY? -> dfilter, dbias?, dX?",
         infer=_infer_conv_gradient,
         input_counts={3},
         doc=_CONV_GRADIENT_DOC,
         arguments={**WINDOW_ARGS, "no_bias": NO_BIAS, "winograd": WINOGRAD},
-    ).cpu(_launch_conv_gradient)
+    )
+    _conv.cuda_engines(_conv.cpu(_launch_conv), *ENGINES)
+    _conv_gradient.cuda_engines(_conv_gradient.cpu(_launch_conv_gradient), *ENGINES)
 
 
 # ---------------------------------------------------------------- ConvTranspose
@@ -450,3 +455,7 @@ def _launch_transposed_gradient(call: Call) -> list[Launch]:
     for dx in rest:
         launches += correlation.launch(call, dy, w, None, dx)
     return launches
+
+
+_transposed.cuda_engines(_launch_transposed, *ENGINES)
+_transposed_gradient.cuda_engines(_launch_transposed_gradient, *ENGINES)

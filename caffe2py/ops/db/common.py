@@ -7,6 +7,7 @@ import os
 import caffe2py.adapters.lmdb_file
 import caffe2py.adapters.minidb  # noqa: F401  (both register their types)
 from caffe2py.adapters import db as databases
+from caffe2py.adapters.paths import permitted
 from caffe2py.errors import ArgumentError
 from caffe2py.registry.context import Call
 from caffe2py.registry.operator import provide
@@ -26,8 +27,8 @@ def require_text(name: str, value: str | None, what: str) -> str:
     return value
 
 
-def full_path(call: Call, name: str) -> str:
-    """Where a database lies."""
-    if getattr(call.args, "absolute_path", 0):
-        return name
-    return os.path.join(call.root_folder, name)  # noqa: PTH118
+def full_path(call: Call, name: str, *, writes: bool = False) -> str:
+    """Where a database lies; TrustError where the net may not have it, as `permitted`."""
+    absolute = getattr(call.args, "absolute_path", 0)
+    path = name if absolute else os.path.join(call.root_folder, name)  # noqa: PTH118
+    return permitted(call.scope.trust, name, trusted_path=path, writes=writes)

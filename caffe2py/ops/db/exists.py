@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe2py.adapters.db import database_exists
+from caffe2py.errors import FileError
 from caffe2py.ops.db.common import ABSOLUTE, DB_TYPE, full_path
 from caffe2py.registry.context import Call
 from caffe2py.registry.gradient import NotDifferentiable
@@ -17,6 +18,7 @@ exists = operator(
     " -> exists",
     infer=fixed(np.bool_),
     gradient=NotDifferentiable("it has no inputs"),
+    needs="files",
     absolute_path=ABSOLUTE,
     db_name=Arg(str, "", "the database"),
     db_type=DB_TYPE,
@@ -34,5 +36,9 @@ exists = operator(
 @exists.cpu_dynamic()
 def look(call: Call) -> None:
     """Try to open it."""
-    path = full_path(call, call.args.db_name)
+    try:
+        path = full_path(call, call.args.db_name)
+    except FileError:
+        call.outputs[0][...] = False
+        return
     call.outputs[0][...] = database_exists(call.args.db_type, path)

@@ -17,20 +17,24 @@ from caffe2py.registry.gradient import NoGradient
 from caffe2py.registry.held import held
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.device import CPU, Device
+from caffe2py.tensor.place import copy_of
 from caffe2py.tensor.serialize import blob_from_proto, parse_blob
-from caffe2py.tensor.tensor import Tensor
+from caffe2py.tensor.tensor import Array, Tensor
+from caffe2py.tensor.types import STRING
 
 load = operator(
     "Load",
     "readers* -> outputs*",
     gradient=NoGradient("what it reads is given"),
+    needs="files if db or dbs",
     absolute_path=ABSOLUTE,
     add_prefix=Arg(str, "", "put before the names in the database, after stripping"),
     strip_prefix=Arg(str, "", "the names in the database are taken from behind this on"),
     db=Arg(str, "", "the database"),
     dbs=Arg(list[str], None, "several databases"),
     db_type=DB_TYPE,
-    keep_device=Arg(int, 0, "1: on the device that the blob was on; there is the CPU only"),
+    keep_device=Arg(int, 0, "1: where each blob was when it was saved"),
     load_all=Arg(int, 0, "1: make a blob for everything that is in the databases"),
     allow_incomplete=Arg(bool, False, "what is not found is left as it is"),
     source_blob_names=Arg(list[str], None, "the names in the database, if not those of outputs"),
@@ -57,8 +61,10 @@ class _Found:
     source: int
     value: Any = None
     segments: list[tuple[int, int]] = field(default_factory=list)
+    #: Where it was when it was saved.
+    device: Device = CPU
 
-    def add(self, key: str, data: bytes) -> None:
+    def add(self, key: str, data: bytes, *, opens: bool) -> None:
         proto = parse_blob(data)
         chunk = proto.HasField("tensor") and proto.tensor.HasField("segment")
         if self.value is not None and not (chunk and self.segments):
@@ -66,9 +72,10 @@ class _Found:
         if chunk:
             self.segments.append((proto.tensor.segment.begin, proto.tensor.segment.end))
         if proto.HasField("tensor") and proto.type == "Tensor":
+            self.device = Device.from_option(proto.tensor.device_detail)
             proto.tensor.ClearField("device_detail")
         before = self.value
-        self.value = blob_from_proto(proto, before)
+        self.value = blob_from_proto(proto, before, opens=opens)
         if before is not None and self.value is not before:
             raise ModelFormatError(f"blob '{key}': its chunks differ in type or shape")
 
@@ -159,10 +166,14 @@ def _read_record(
     blob = found.setdefault(key, _Found(number))
     if blob.source != number:
         raise ValueRangeError(f"blob '{key}' is in two of the databases")
-    blob.add(key, cursor.value())
+    blob.add(key, cursor.value(), opens=call.scope.trust.allows("files"))
 
 
-@load.cpu_dynamic(takes_nothing=True)
+def _placed(array: Array, device: Device) -> Array:
+    """The array, on a device; strings stay on the host."""
+    return array if device == CPU or array.dtype == STRING else copy_of(array, device)
+
+
 def read(call: Call) -> None:
     """Read everything, then give it to the blobs."""
     wanted = _wanted(call)
@@ -178,8 +189,15 @@ def read(call: Call) -> None:
             hint="allow_incomplete",
         )
     for key, blob in found.items():
-        value = Tensor(blob.value) if isinstance(blob.value, np.ndarray) else blob.value
+        value = blob.value
+        if isinstance(value, np.ndarray):
+            device = blob.device if call.args.keep_device else call.device
+            value = Tensor(_placed(value, device))
         if wanted is None:
             call.scope.create_blob(key).put(value)
         else:
             call.put(wanted[key], value)
+
+
+load.cpu_dynamic(takes_nothing=True)(read)
+load.cuda_dynamic(read, takes_nothing=True)

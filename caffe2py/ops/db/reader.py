@@ -8,6 +8,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffe2py.adapters.db import Mode, Reader, open_database
+from caffe2py.adapters.paths import permitted
 from caffe2py.errors import ArgumentError, ModelFormatError, ShapeError
 from caffe2py.ops.db.common import require_text
 from caffe2py.proto.caffe2_pb2 import BlobProto, DBReaderProto, TensorProtos
@@ -25,6 +26,7 @@ create_db = operator(
     "CreateDB",
     " -> reader",
     gradient=NoGradient("it opens a file"),
+    needs="files",
     db_type=Arg(str, "leveldb", "type of the database: minidb, lmdb (leveldb is Caffe2's default)"),
     db=Arg(str, "", "path of the database"),
     num_shards=Arg(int, 1, "how many readers share the records"),
@@ -46,6 +48,7 @@ def open_reader(call: Call) -> None:
     """Open it."""
     args = call.args
     path = require_text("db", args.db, "the path of the database")
+    path = permitted(call.scope.trust, path, trusted_path=path, writes=False)
     database = open_database(args.db_type, path, Mode.read)
     reader = Reader(
         database,
@@ -76,7 +79,7 @@ def _unpack(proto: BlobProto) -> Reader:
     return reader
 
 
-register_blob(Reader, ["DBReader"], _pack, _unpack)
+register_blob(Reader, ["DBReader"], _pack, _unpack, opens=True)
 
 
 # ---------------------------------------------------------------- records of tensors
@@ -143,6 +146,9 @@ def read_batch(call: Call) -> None:
         shape = (size, *first.shape) if size else first.shape
         out = call.output(k, shape, first.dtype)
         out[...] = np.stack(arrays) if size else first
+
+
+db_input.cuda_by_host("it reads a file")
 
 
 def _same(array: Array, first: Array, index: int) -> Array:

@@ -16,6 +16,8 @@ from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import Query, require_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.device import CPU
+from caffe2py.tensor.place import device_of, on_host
 from caffe2py.tensor.serialize import CHUNK_SIZE, blob_to_protos
 from caffe2py.tensor.tensor import Tensor
 from caffe2py.tensor.types import TensorType
@@ -60,17 +62,21 @@ def _records(call: Call, names: Sequence[str]) -> Iterator[tuple[bytes, bytes]]:
     size = CHUNK_SIZE if chunk is None or chunk < 0 else chunk or None
     for index, name in enumerate(names):
         value: Any = call.value(index)
+        place = CPU
         if isinstance(value, Tensor):
-            value = value.array
+            place = device_of(value.array)
+            value = on_host(value.array)
         for number, proto in enumerate(blob_to_protos(name, value, size)):
             key = f"{name}{CHUNK_MARK}{number}" if isinstance(value, np.ndarray) else name
+            if place != CPU:
+                proto.tensor.device_detail.CopyFrom(place.to_option())
             yield key.encode(), proto.SerializeToString()
 
 
 def _save(call: Call, db: str) -> None:
     type_ = require_text("db_type", call.args.db_type, "the type of the database")
     names = _names(call)
-    with open_database(type_, full_path(call, db), Mode.new) as database:
+    with open_database(type_, full_path(call, db, writes=True), Mode.new) as database:
         transaction = database.new_transaction()
         for key, value in _records(call, names):
             transaction.put(key, value)
@@ -89,6 +95,7 @@ save = operator(
     "Save",
     "X+ -> ",
     gradient=NotDifferentiable("it has no output"),
+    needs="files",
     db=Arg(str, "", "the database, which is made anew"),
     arguments=_SAVED,
     doc="""
@@ -106,10 +113,13 @@ save = operator(
 )
 
 
-@save.cpu_dynamic()
 def write(call: Call) -> None:
     """Write the file."""
     _save(call, require_text("db", call.args.db, "the name of the database"))
+
+
+save.cpu_dynamic()(write)
+save.cuda_dynamic(write, host_inputs=None)
 
 
 # ---------------------------------------------------------------- every so often
@@ -141,6 +151,7 @@ def _periodic(name: str, signature: str) -> None:
         signature,
         infer=_infer_periodic,
         gradient=NotDifferentiable("it has no output"),
+        needs="files",
         db=Arg(str, "", "pattern of the name: %d (or %08d, ...) is where the number goes"),
         every=Arg(int, 1, "only if the number is a multiple of it"),
         arguments=_SAVED,
@@ -154,13 +165,15 @@ def _periodic(name: str, signature: str) -> None:
         """,
     )
 
-    @made.cpu_dynamic()
     def save_sometimes(call: Call) -> None:
         if not call.input_count:
             raise ArgumentError(f"{name} needs an input: the number of the iteration")
-        number = int(call.inputs[0].reshape(-1)[0])
+        number = int(on_host(call.inputs[0]).reshape(-1)[0])
         if number % call.args.every == 0:
             _save(call, numbered(call.args.db, number))
+
+    made.cpu_dynamic()(save_sometimes)
+    made.cuda_dynamic(save_sometimes, host_inputs=None)
 
 
 _periodic("Checkpoint", "iter, X* -> ")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe2py.adapters.paths import open_file, permitted
 from caffe2py.errors import ArgumentError, ArityError, FileError, ValueRangeError
 from caffe2py.registry.context import Call
 from caffe2py.registry.gradient import NoGradient
@@ -29,8 +30,7 @@ class TextReader:
         self._lock = threading.Lock()
         self._row = 0
         try:
-            with open(path, "rb"):  # noqa: PTH123
-                pass
+            open_file(path, "rb").close()
         except OSError as error:
             raise FileError(
                 f"Error opening file for reading: {error.strerror}", where=path
@@ -39,7 +39,7 @@ class TextReader:
 
     def _read(self, passes: int) -> Iterator[list[bytes]]:
         for _ in range(passes):
-            with open(self.path, "rb") as file:  # noqa: PTH123
+            with open_file(self.path, "rb") as file:
                 for line in file:
                     yield line.rstrip(b"\n").split(b"\t")
 
@@ -89,6 +89,7 @@ create = operator(
     "CreateTextFileReader",
     " -> handler",
     gradient=NoGradient("it opens a file"),
+    needs="files",
     filename=Arg(str, "", "path of the file"),
     num_passes=Arg(int, 1, "how often the file is read"),
     field_types=Arg(list[int], None, "DataType of each column: numbers, or strings"),
@@ -107,7 +108,8 @@ create = operator(
 def open_text(call: Call) -> None:
     """Open it."""
     args = call.args
-    call.put(0, TextReader(args.filename, args.num_passes, _dtypes(args.field_types)))
+    path = permitted(call.scope.trust, args.filename, trusted_path=args.filename, writes=False)
+    call.put(0, TextReader(path, args.num_passes, _dtypes(args.field_types)))
 
 
 def _infer_read(query: Query) -> Sequence[TensorType]:

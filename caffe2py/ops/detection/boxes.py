@@ -103,7 +103,7 @@ transform = operator(
 )
 
 
-@transform.everywhere
+@transform.cpu
 def _launch_transform(call: Call) -> Launch:
     boxes, deltas, images = call.inputs
     args = call.args
@@ -308,3 +308,7 @@ def _write(call: Call, images: list[_Image]) -> None:
 
 def _joined(parts: list[Array], dtype: np.dtype[np.generic]) -> Array:
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
+
+
+for _operator in (transform, limit):
+    _operator.cuda_by_host("boxes are few, and go in the order of their images")

@@ -112,7 +112,7 @@ def _launch(call: Call) -> None:
 
 
 for _name in ("GenerateProposals", "GenerateProposalsCPP"):
-    operator(
+    _proposals = operator(
         _name,
         "scores, bbox_deltas, im_info, anchors -> rois, rois_probs",
         infer=_infer,
@@ -120,4 +120,6 @@ for _name in ("GenerateProposals", "GenerateProposalsCPP"):
         doc=_DOC,
         example=_EXAMPLE,
         arguments=_ARGS,
-    ).cpu_dynamic()(_launch)
+    )
+    _proposals.cpu_dynamic()(_launch)
+    _proposals.cuda_by_host("boxes are left out one after the other, by those that stay")

@@ -221,3 +221,7 @@ def _launch_both(call: Call) -> None:
     rois = _collected(call)
     call.output(0, rois.shape, FLOAT)[...] = rois
     _distribute(call, rois, 1)
+
+
+for _operator in (collect, distribute, both):
+    _operator.cuda_by_host("proposals are put in order by score and size")

@@ -14,6 +14,7 @@ from caffe2py.kernels.image import launch_gather_pixels
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import Query, require_dtype, require_rank, require_same_dtype
 from caffe2py.registry.operator import operator
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, TensorType, shape_text
 
@@ -90,6 +91,18 @@ def _run_sample(call: Call) -> None:
     call.output(0, chosen.shape, x.dtype)[...] = chosen
 
 
+def _launch_sample(call: Call) -> Launch:
+    """On a device: which rows it is, is found out on the host."""
+    x, labels = call.inputs
+    chosen = np.flatnonzero(on_host(labels) > 0)
+    y = call.output(0, (chosen.size, *x.shape[1:]), x.dtype)
+    source, target = (bits(a).reshape(1, len(a), 1, math.prod(x.shape[1:])) for a in (x, y))
+    return launch_gather_pixels(source, chosen, np.zeros(1, np.int64), 0, target)
+
+
+sample.cuda_dynamic(_launch_sample, reads=lambda op: [1])
+
+
 sample_gradient = operator(
     "SampleAsGradient",
     "X, labels, dY -> dX",
@@ -106,7 +119,7 @@ def _matrix(x: Array) -> Array:
 
 
 @sample_gradient.everywhere
-def _launch_sample_gradient(call: Call) -> Launch:
+def _launch_sample_gradient(call: Call) -> list[Launch]:
     _, labels, dy = call.inputs
     return launch_put_back(labels, _matrix(dy), _matrix(call.outputs[0]))
 

@@ -95,8 +95,13 @@ def declare_fill(
     example: str,
     arguments: dict[str, Arg],
     input_counts: set[int] | None = None,
+    by_host: str = "",
 ) -> None:
-    """Register an operator whose first input, if it has one, gives the shape."""
+    """Register an operator whose first input, if it has one, gives the shape.
+
+    `by_host` says why devices leave it to the host. Inputs may be anywhere: shapes often come from
+    the host, where Caffe2 looks for them, too.
+    """
     made = operator(
         name,
         signature,
@@ -109,6 +114,10 @@ def declare_fill(
         arguments={**arguments, **SHAPE},
     )
     made.cpu_dynamic(when=_depends_on_data, reads=_inputs_read)(fill)
+    if by_host:
+        made.cuda_by_host(by_host)
+    else:
+        made.cuda_dynamic(fill, when=_depends_on_data, reads=_inputs_read, host_inputs=None)
 
 
 def dtype_of(value: int | str) -> DType:

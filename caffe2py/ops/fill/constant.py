@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffe2py.errors import ArgumentError, ShapeError
-from caffe2py.kernels.copy import launch_fill
+from caffe2py.kernels.copy import launch_copy, launch_fill
 from caffe2py.ops.fill.common import FLOAT, INT64, as_whole, declare_fill, dtype_of, filled_shape
 from caffe2py.proto import args as proto_args
 from caffe2py.proto.caffe2_pb2 import Argument
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import Query, product, require_dtype
 from caffe2py.registry.schema import Arg, Args
-from caffe2py.tensor.tensor import Array, as_tensor_array
+from caffe2py.tensor.tensor import Array, as_tensor_array, device_of
 from caffe2py.tensor.types import STRING, TensorType, shape_text
 
 
@@ -52,10 +52,16 @@ def _infer_constant(query: Query) -> Sequence[TensorType]:
     return [TensorType(dtype, filled_shape(query))]
 
 
-def fill_constant(call: Call) -> Launch:
+def fill_constant(call: Call) -> list[Launch]:
     """The argument, or the second input as it is at the time."""
-    value = call.inputs[1] if call.input_count == 2 else constant_value(call.args)
-    return launch_fill(value, call.outputs[0])
+    y = call.outputs[0]
+    if call.input_count < 2:
+        return [launch_fill(constant_value(call.args), y)]
+    value = call.inputs[1]
+    if device_of(value) == device_of(y):
+        return [launch_fill(value, y)]
+    here = call.scratch(value.shape, value.dtype)
+    return [launch_copy(value, here), launch_fill(here, y)]
 
 
 declare_fill(

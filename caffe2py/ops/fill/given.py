@@ -125,7 +125,7 @@ def fill_given(call: Call) -> Launch | None:
     """Copy the values, which are parsed once; an array of its own becomes the output."""
     y = call.outputs[0]
     values = _given(call.args, y.dtype)
-    if "values" in call.args.apart:
+    if "values" in call.args.apart and isinstance(y, np.ndarray):
         call.adopt(0, values.reshape(y.shape))
         return None
     return launch_copy(values, y)
@@ -161,6 +161,7 @@ def _given_tensor_fill(name: str, dtype: str, values: Any, kind: str, example: s
         that of the shape's elements; ArgumentError for values of another kind or out of range.
         """,
         example=example,
+        by_host="strings are the host's" if dtype == "string" else "",
     )
 
 

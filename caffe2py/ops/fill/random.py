@@ -14,6 +14,7 @@ from caffe2py.ops.fill.common import FLOAT, Dims, Rule, declare_fill, filled_sha
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import Query
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.types import DType, TensorType, shape_text
 
 INT32 = np.dtype(np.int32)
@@ -47,18 +48,18 @@ def _maybe_empty(shape: Dims | None, bounds: Sequence[Any]) -> Dims | None:
 
 def _bounds(call: Call) -> tuple[Any, Any]:
     if call.input_count == 3:
-        low, high = (call.inputs[index].reshape(-1)[0] for index in (1, 2))
+        low, high = (on_host(call.inputs[index]).reshape(-1)[0] for index in (1, 2))
         return low, high
     return call.args.min, call.args.max
 
 
-def fill_uniform(call: Call) -> Launch | None:
+def fill_uniform(call: Call) -> list[Launch] | None:
     """Draw anew in every run."""
     y = call.outputs[0]
     return launch_uniform(call.random_state(), *_bounds(call), y) if y.size else None
 
 
-def fill_uniform_int(call: Call) -> Launch | None:
+def fill_uniform_int(call: Call) -> list[Launch] | None:
     """Draw anew in every run."""
     y = call.outputs[0]
     if not y.size:
@@ -116,7 +117,7 @@ def _infer_normal(query: Query) -> Sequence[TensorType]:
     return [TensorType(FLOAT, filled_shape(query))]
 
 
-def fill_normal(call: Call) -> Launch:
+def fill_normal(call: Call) -> list[Launch]:
     """Draw anew in every run."""
     return launch_normal(call.random_state(), call.args.mean, call.args.std, call.outputs[0])
 
@@ -148,7 +149,7 @@ def _infer_fan(rank: int) -> Rule:
     return rule
 
 
-def fill_xavier(call: Call) -> Launch | None:
+def fill_xavier(call: Call) -> list[Launch] | None:
     """Draw anew in every run, by the number of inputs of a neuron."""
     y = call.outputs[0]
     if not y.size:
@@ -157,7 +158,7 @@ def fill_xavier(call: Call) -> Launch | None:
     return launch_uniform(call.random_state(), -scale, scale, y)
 
 
-def fill_msra(call: Call) -> Launch | None:
+def fill_msra(call: Call) -> list[Launch] | None:
     """Draw anew in every run, by the number of outputs that an input reaches."""
     y = call.outputs[0]
     if not y.size:

@@ -7,10 +7,12 @@ from typing import Any
 
 from caffe2py.kernels.fill import launch_range, range_length
 from caffe2py.ops.fill.common import FLOAT, declare_fill, filled_shape, scalar_value
+from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NoGradient
 from caffe2py.registry.infer import Query, require_same_dtype
 from caffe2py.registry.operator import operator
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.types import TensorType
 
 
@@ -74,8 +76,15 @@ range_ = operator(
 )
 
 
-@range_.cpu_dynamic(reads=lambda op: range(len(op.input)))
+def _every_input(op: OperatorDef) -> range:
+    return range(len(op.input))
+
+
+@range_.cpu_dynamic(reads=_every_input)
 def launch_counted(call: Call) -> Launch:
     """Count."""
-    start, _, step = _range_ends([x.reshape(-1)[0] for x in call.inputs])
+    start, _, step = _range_ends([on_host(x).reshape(-1)[0] for x in call.inputs])
     return launch_range(start, step, call.outputs[0])
+
+
+range_.cuda_dynamic(launch_counted, reads=_every_input, host_inputs=None)

@@ -58,14 +58,13 @@ _sample = operator(
 )
 
 
-@_sample.cpu
-def _launch_sample(call: Call) -> Launch:
+@_sample.everywhere
+def _launch_sample(call: Call) -> list[Launch]:
     weights = call.inputs[0]
     given = len(call.inputs) > 1
-    values = call.inputs[1] if given else weights[:, :0]
-    chosen = call.outputs[1] if given else call.scratch((0, 1), weights.dtype)
-    indices = call.outputs[0].reshape(-1)
-    arrays = (weights, np.ascontiguousarray(values), indices, chosen.reshape(-1))
+    values = call.inputs[1] if given else weights
+    chosen = call.outputs[1] if given else call.scratch((0,), weights.dtype)
+    arrays = (weights, values, call.outputs[0].reshape(-1), chosen.reshape(-1))
     return launch_choose_by_weight(call.random_state(), *arrays)
 
 
@@ -102,5 +101,5 @@ _multi = operator(
 
 
 @_multi.everywhere
-def _launch_multi(call: Call) -> Launch:
+def _launch_multi(call: Call) -> list[Launch]:
     return launch_choose_by_sums(call.random_state(), call.inputs[0], call.outputs[0])

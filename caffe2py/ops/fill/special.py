@@ -116,6 +116,7 @@ declare_fill(
     shape = [3]; min = 1; max = 6
     output = [5, 1, 4] (for instance)
     """,
+    by_host="numbers are drawn one after the other until there are enough different ones",
 )
 
 # ---------------------------------------------------------------- float16
@@ -181,4 +182,4 @@ def _launch_half_uniform(call: Call) -> list[Launch]:
     y, args = call.outputs[0], call.args
     single = call.scratch(y.shape, np.float32)
     drawn = launch_uniform(call.random_state(), args.min, args.max, single)
-    return [drawn, *launch_convert(call, single, y)]
+    return [*drawn, *launch_convert(call, single, y)]

@@ -13,6 +13,7 @@ import caffe2py.adapters.lmdb_file
 import caffe2py.adapters.minidb  # noqa: F401  (both register their types)
 from caffe2py.adapters.db import Mode, Reader, open_database
 from caffe2py.adapters.image import decode_image
+from caffe2py.adapters.paths import permitted
 from caffe2py.errors import (
     ArgumentError,
     Error,
@@ -149,6 +150,7 @@ image_input = operator(
         "0: one number; 1: indices of those that hold, 2: or 5: num_labels numbers; 3: indices "
         "and, in a tensor of their own, weights; 4: a number, and a weight that is not read",
     ),
+    needs="files if db",
     num_labels=Arg(int, 0, "the length of a row of label, unless it is one number"),
     output_sizes=Arg(list[int], None, "the length of rows of the additional outputs; default 1"),
     use_caffe_datum=Arg(int, 0, "1: records are Caffe 1's"),
@@ -198,8 +200,9 @@ def _reader(call: Call) -> Reader:
         args = call.args
         if not args.db:
             raise ArgumentError("argument 'db' must be given: there is no reader")
-        database = open_database(args.db_type, args.db, Mode.read)
-        reader = call.kept["reader"] = Reader(database, type_=args.db_type, path=args.db)
+        path = permitted(call.scope.trust, args.db, trusted_path=args.db, writes=False)
+        database = open_database(args.db_type, path, Mode.read)
+        reader = call.kept["reader"] = Reader(database, type_=args.db_type, path=path)
     return reader
 
 

@@ -186,7 +186,7 @@ _batch_gather_gradient = operator(
 
 
 @_batch_gather_gradient.everywhere
-def _launch_gradient(call: Call) -> Launch:
+def _launch_gradient(call: Call) -> list[Launch]:
     data, indices, dy = call.inputs
     outer, size, inner = _parts(data.shape, _axis(call.args, data.ndim))
     dy, step = _slices(dy, indices, outer, inner, call.args.match_outer)

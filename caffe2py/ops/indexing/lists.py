@@ -34,6 +34,7 @@ from caffe2py.registry.infer import (
 )
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, TensorType, shape_text
 
@@ -268,7 +269,11 @@ def _launch_choose(call: Call) -> list[Launch]:
     if args.return_presence_mask:
         seen = call.outputs[1].view(np.uint8).reshape(y.shape[:2])
     if values.dtype == STRING:
-        return [launch_python(lambda: _choose_objects(args.mask, indices, lengths, blocks, seen))]
+        return [
+            launch_python(
+                lambda: _choose_objects(args.mask, on_host(indices), on_host(lengths), blocks, seen)
+            )
+        ]
     arrays = (bits(blocks[0]), bits(blocks[1]), bits(y))
     return launch_choose(args.mask, indices, lengths, limits, arrays, seen)
 

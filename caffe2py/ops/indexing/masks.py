@@ -10,10 +10,13 @@ import numpy as np
 from caffe2py.errors import ArgumentError, ArityError, ShapeError, ValueRangeError
 from caffe2py.kernels.callback import launch_python
 from caffe2py.kernels.elementwise import FLOATS
+from caffe2py.kernels.index import launch_gather
 from caffe2py.kernels.spread import (
     MODES,
+    launch_count,
     launch_expand_masked,
     launch_mask_sequence,
+    launch_places,
     launch_unmask,
 )
 from caffe2py.ops.indexing.common import (
@@ -35,6 +38,7 @@ from caffe2py.registry.infer import (
 )
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg, Args
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, Shape, TensorType, shape_text
 
@@ -77,6 +81,29 @@ def _run_mask(call: Call) -> None:
         call.output(1, places.shape, INT64)[...] = places
 
 
+def _run_mask_there(call: Call) -> list[Launch]:
+    """The host waits to know how many rows there are."""
+    data, mask = call.inputs
+    before = call.scratch((mask.size + 1,), INT64)
+    flags = mask.view(np.uint8)
+    for launch in launch_count(flags, before):
+        call.run_now(launch)
+    count = int(on_host(before[mask.size :])[0])
+    indices = call.scratch((count,), INT64)
+    chosen = call.output(0, (count, *data.shape[1:]), data.dtype)
+    if call.output_count > 1:
+        indices = call.output(1, (count,), INT64)
+    launches = [launch_places(flags, before, indices)]
+    if data.dtype == STRING:
+        return [*launches, launch_python(lambda: np.copyto(chosen, data[on_host(indices)]))]
+    width = math.prod(data.shape[1:])
+    three = (1, len(data), width), (1, count, width)
+    return [*launches, launch_gather(data.reshape(three[0]), indices, chosen.reshape(three[1]))]
+
+
+_mask.cuda_dynamic(_run_mask_there)
+
+
 def _infer_mask_gradient(query: Query) -> Sequence[TensorType]:
     require_dtype(query, 0, "bool")
     require_rank(query, 0, 1)
@@ -104,7 +131,7 @@ def _matrix(x: Array) -> Array:
 
 
 @_mask_gradient.everywhere
-def _launch_mask_gradient(call: Call) -> Launch:
+def _launch_mask_gradient(call: Call) -> list[Launch]:
     mask, dy = call.inputs
     return launch_expand_masked(mask, _matrix(dy), _matrix(call.outputs[0]))
 
@@ -149,7 +176,7 @@ _unmask = operator(
 def _unmask_objects(pairs: Sequence[tuple[Array, Array]], y: Array) -> None:
     free = np.ones(y.shape, bool)
     for number, (mask, values) in enumerate(pairs):
-        places = np.flatnonzero(mask & free)
+        places = np.flatnonzero(on_host(mask) & free)
         if places.size != values.size:
             raise ValueRangeError(f"mask {number} holds at {places.size} place(s), not its values")
         y[places] = values

@@ -36,6 +36,7 @@ from caffe2py.registry.infer import (
 )
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, TensorType, shape_text
 
@@ -254,6 +255,6 @@ def _launch_gathered(call: Call) -> list[Launch]:
     y = call.outputs[0]
     width = math.prod(y.shape[1:])
     if y.dtype == STRING:
-        return [launch_python(lambda: _take_objects(keys, shards, y))]
+        return [launch_python(lambda: _take_objects(on_host(keys), shards, y))]
     rows = [x.reshape(x.shape[0], width) for x in shards]
     return launch_take_shards(keys, rows, y.reshape(y.shape[0], width))

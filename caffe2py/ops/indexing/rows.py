@@ -40,6 +40,7 @@ from caffe2py.registry.infer import (
 )
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING, TensorType, shape_text
 
@@ -80,11 +81,16 @@ _permutation = operator(
 )
 
 
-@_permutation.cpu
+@_permutation.everywhere
 def _launch_permutation(call: Call) -> Launch:
     x, indices = call.inputs
     y = call.outputs[0]
-    return launch_gather(_matrix(x)[None], indices, _matrix(y)[None])
+    return launch_gather(_one(x), indices, _one(y))
+
+
+def _one(x: Array) -> Array:
+    """The rows as the one part of an array with three axes."""
+    return x.reshape(1, x.shape[0], math.prod(x.shape[1:]))
 
 
 def _infer_permutation_gradient(query: Query) -> Sequence[TensorType]:
@@ -105,7 +111,7 @@ _permutation_gradient = operator(
 
 
 @_permutation_gradient.everywhere
-def _launch_permutation_gradient(call: Call) -> Launch:
+def _launch_permutation_gradient(call: Call) -> list[Launch]:
     indices, dy = call.inputs
     return launch_add_rows(_matrix(dy), indices, _matrix(call.outputs[0]))
 
@@ -172,7 +178,7 @@ def _launch_scatter(call: Call) -> list[Launch]:
     axis = canonical_axis(call.args.axis, call.inputs[0].ndim)
     x, indices, updates, y = (_three(a, axis) for a in (*call.inputs, call.outputs[0]))
     if y.dtype == STRING:
-        return [launch_python(lambda: _place_objects(x, indices, updates, y))]
+        return [launch_python(lambda: _place_objects(x, on_host(indices), updates, y))]
     return launch_place(x, indices, updates, y)
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffe2py.kernels.lookup import launch_find
+from caffe2py.kernels.lookup import launch_find, launch_order_unique, launch_unique
 from caffe2py.ops.indexing.common import INDEX_TYPES, INT32, INT64
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import Query, require_dtype, require_rank, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.types import TensorType
 
 
@@ -40,7 +41,7 @@ _find = operator(
 
 
 @_find.everywhere
-def _launch_find(call: Call) -> Launch:
+def _launch_find(call: Call) -> list[Launch]:
     values, wanted = call.inputs
     return launch_find(call, values, wanted, call.args.missing_value, call.outputs[0])
 
@@ -74,6 +75,21 @@ def _run_unique(call: Call) -> None:
     call.output(0, values.shape, values.dtype)[...] = values
     if call.output_count > 1:
         call.outputs[1][...] = places
+
+
+def _run_unique_there(call: Call) -> list[Launch]:
+    """The host waits to know how many different numbers there are."""
+    x = call.inputs[0]
+    order, before = call.scratch(x.shape, INT64), call.scratch((x.size + 1,), INT64)
+    for launch in launch_order_unique(x, order, before):
+        call.run_now(launch)
+    count = int(on_host(before[x.size :])[0])
+    values = call.output(0, (count,), x.dtype)
+    places = call.outputs[1] if call.output_count > 1 else call.scratch(x.shape, INT32)
+    return [launch_unique(x, order, before, values, places)]
+
+
+_unique.cuda_dynamic(_run_unique_there)
 
 
 def _infer_duplicates(query: Query) -> Sequence[TensorType]:

@@ -11,6 +11,7 @@ from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import Query, require_dtype, require_rank, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg, Args
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.types import STRING, TensorType, shape_text
 
 Dims = tuple[int | None, ...]
@@ -84,7 +85,7 @@ def _sliced(query: Query, inputs: bool) -> Dims | None:
 
 
 def _starts(call: Call, inputs: bool) -> list[int]:
-    bounds = [x.tolist() for x in call.inputs[1:3]] if inputs else _from_args(call.args)
+    bounds = [on_host(x).tolist() for x in call.inputs[1:3]] if inputs else _from_args(call.args)
     return [first or 0 for first in _box(call.inputs[0].shape, *bounds)[0]]
 
 
@@ -114,7 +115,9 @@ _slice = operator(
 )
 
 
-@_slice.cpu_dynamic(when=lambda op: len(op.input) == 3, reads=lambda op: [1, 2])
+@_slice.everywhere_dynamic(
+    when=lambda op: len(op.input) == 3, reads=lambda op: [1, 2], anywhere=(1, 2)
+)
 def _launch(call: Call) -> list[Launch]:
     return launch_slice(call.inputs[0], _starts(call, len(call.inputs) == 3), call.outputs[0])
 
@@ -156,7 +159,9 @@ _slice_gradient = operator(
 )
 
 
-@_slice_gradient.cpu_dynamic(when=_has_vectors, reads=lambda op: [1, 2] if _has_vectors(op) else [])
-def _launch_gradient(call: Call) -> Launch:
+@_slice_gradient.everywhere_dynamic(
+    when=_has_vectors, reads=lambda op: [1, 2] if _has_vectors(op) else [], anywhere=(1, 2)
+)
+def _launch_gradient(call: Call) -> list[Launch]:
     starts = _starts(call, len(call.inputs) == 4)
     return launch_slice_gradient(call.inputs[-1], starts, call.outputs[0])

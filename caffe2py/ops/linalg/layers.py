@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from caffe2py.errors import ShapeError
-from caffe2py.kernels.linalg import launch_product
+from caffe2py.kernels.linalg import ENGINES, launch_product
 from caffe2py.kernels.reduce import launch_sum
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import (
@@ -141,7 +141,8 @@ def _declare(name: str, transposed: bool, onnx: str | None, doc: str, example: s
         arguments=ARGS,
     )
 
-    made.cpu(lambda call: _launch_layer(call, transposed))
+    launch = made.cpu(lambda call: _launch_layer(call, transposed))
+    made.cuda_engines(launch, *ENGINES)
 
 
 def _launch_layer(call: Call, transposed: bool, low: float = -math.inf) -> list[Launch]:
@@ -178,6 +179,8 @@ def _declare_gradient(name: str, transposed: bool, doc: str) -> None:
         for dx in call.outputs[2:]:
             launches += launch_input_gradient(call, layer, transposed, dx)
         return launches
+
+    made.cuda_engines(launch, *ENGINES)
 
 
 def launch_weights_gradient(call: Call, layer: Layer, transposed: bool) -> list[Launch]:
@@ -259,6 +262,9 @@ _fused = operator(
 def _launch_fused(call: Call) -> list[Launch]:
     low = 0.0 if call.args.relu else -math.inf
     return _launch_layer(call, call.args.transposed, low)
+
+
+_fused.cuda_engines(_launch_fused, *ENGINES)
 
 
 _declare_gradient(

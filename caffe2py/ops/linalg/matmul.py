@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from caffe2py.errors import NoGradientError, ShapeError
 from caffe2py.kernels.copy import launch_expand
-from caffe2py.kernels.linalg import launch_product
+from caffe2py.kernels.linalg import ENGINES, launch_product
 from caffe2py.ops.linalg.layers import FLOATS, Dims
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Launch
@@ -127,6 +127,9 @@ def _launch_matmul(call: Call) -> list[Launch]:
     trans_a, trans_b = bool(args.trans_a), bool(args.trans_b)
     y = call.outputs[0].reshape(a.shape[1 if trans_a else 0], b.shape[0 if trans_b else 1])
     return launch_product(call, a, b, y, transpose_a=trans_a, transpose_b=trans_b)
+
+
+_matmul.cuda_engines(_launch_matmul, *ENGINES)
 
 
 # ---------------------------------------------------------------- BatchMatMul
@@ -263,3 +266,6 @@ def _launch_batch(call: Call) -> list[Launch]:
     y = call.outputs[0].reshape(math.prod(batch), rows, columns)
     launches = launch_product(call, left, right, y, transpose_a=trans_a, transpose_b=trans_b)
     return [*before, *more, *launches]
+
+
+_batch_matmul.cuda_engines(_launch_batch, *ENGINES)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from caffe2py.errors import ShapeError
+from caffe2py.kernels.linalg import ENGINES
 from caffe2py.ops.linalg.layers import (
     ARGS,
     FLOATS,
@@ -63,6 +64,9 @@ def _launch_of_input(call: Call) -> list[Launch]:
     return launch_input_gradient(call, layer, transposed, call.outputs[0])
 
 
+_of_input.cuda_engines(_launch_of_input, *ENGINES)
+
+
 def _rows_layer(shapes: Sequence[Dims], args: Args) -> Layer:
     """The layer for rows of any number: X and dY are matrices (M, K) and (M, N), however shaped."""
     x, w, dy = shapes
@@ -114,3 +118,6 @@ _of_weights = operator(
 def _launch_of_weights(call: Call) -> list[Launch]:
     layer = _rows_layer([x.shape for x in call.inputs], call.args)
     return launch_weights_gradient(call, layer, bool(call.args.transposed))
+
+
+_of_weights.cuda_engines(_launch_of_weights, *ENGINES)

@@ -101,13 +101,13 @@ def _sigmoid_args(call: Call) -> dict[str, Any]:
 
 
 @_sigmoid.everywhere
-def _launch_sigmoid(call: Call) -> Launch:
+def _launch_sigmoid(call: Call) -> list[Launch]:
     x, targets = call.inputs
     return focal.launch_sigmoid_loss(x, targets, call.outputs[0], **_sigmoid_args(call))
 
 
-@_sigmoid_gradient.cpu
-def _launch_sigmoid_gradient(call: Call) -> Launch:
+@_sigmoid_gradient.everywhere
+def _launch_sigmoid_gradient(call: Call) -> list[Launch]:
     x, targets, dy = call.inputs
     dx = call.outputs[0]
     return focal.launch_sigmoid_loss_gradient(x, targets, dy, dx, **_sigmoid_args(call))
@@ -213,7 +213,7 @@ _sigmoid_focal_gradient = operator(
 
 
 @_sigmoid_focal.everywhere
-def _launch_sigmoid_focal(call: Call) -> Launch:
+def _launch_sigmoid_focal(call: Call) -> list[Launch]:
     logits, labels, positives = call.inputs
     x = _by_anchor(logits, call.args.num_classes)
     return focal.launch_sigmoid_focal(
@@ -222,7 +222,7 @@ def _launch_sigmoid_focal(call: Call) -> Launch:
 
 
 @_sigmoid_focal_gradient.everywhere
-def _launch_sigmoid_focal_gradient(call: Call) -> Launch:
+def _launch_sigmoid_focal_gradient(call: Call) -> list[Launch]:
     logits, labels, positives, dy = call.inputs
     x, dx = (_by_anchor(a, call.args.num_classes) for a in (logits, call.outputs[0]))
     return focal.launch_sigmoid_focal_gradient(
@@ -276,7 +276,7 @@ _softmax_focal_gradient = operator(
 
 
 @_softmax_focal.everywhere
-def _launch_softmax_focal(call: Call) -> Launch:
+def _launch_softmax_focal(call: Call) -> list[Launch]:
     scores, labels, positives = call.inputs
     loss, flat = call.outputs
     x = _by_anchor(scores, call.args.num_classes)
@@ -359,7 +359,7 @@ _smooth_gradient = operator(
 
 
 @_smooth.everywhere
-def _launch_smooth(call: Call) -> Launch:
+def _launch_smooth(call: Call) -> list[Launch]:
     args = call.args
     factor = args.scale / max(call.inputs[1].shape[0], 1)
     return smooth.launch_smooth_loss(call.inputs, args.beta, factor, call.outputs[0])
@@ -418,7 +418,7 @@ _chosen_gradient = operator(
 
 
 @_chosen.everywhere
-def _launch_chosen(call: Call) -> Launch:
+def _launch_chosen(call: Call) -> list[Launch]:
     args = call.args
     x, target, places, boxes = call.inputs
     y = call.outputs[0]

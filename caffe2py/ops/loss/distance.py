@@ -150,7 +150,7 @@ _averaged_gradient = operator(
 
 
 @_averaged.everywhere
-def _launch_mean(call: Call) -> Launch:
+def _launch_mean(call: Call) -> list[Launch]:
     return launch_mean(call.inputs[0], call.outputs[0])
 
 

@@ -156,7 +156,7 @@ def _launch(call: Call) -> list[Launch]:
     return [
         launch_softmax(x, axis, p),
         launch_softmax_loss(x2, p2, labels, weights, losses, soft=soft),
-        launch_average(losses, weights, loss, scale=call.args.scale, by_batch=by_batch),
+        *launch_average(losses, weights, loss, scale=call.args.scale, by_batch=by_batch),
     ]
 
 
@@ -198,7 +198,7 @@ def _launch_gradient(call: Call) -> list[Launch]:
     soft = bool(call.args.label_prob)
     given = weights[0] if weights else None
     return [
-        launch_factors(given, dloss, factors, scale=call.args.scale, by_batch=by_batch),
+        *launch_factors(given, dloss, factors, scale=call.args.scale, by_batch=by_batch),
         launch_softmax_loss_gradient(p2, labels, factors, dx2, soft=soft),
     ]
 

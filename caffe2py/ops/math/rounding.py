@@ -16,10 +16,12 @@ from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import Query, product, require_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import overlap
 from caffe2py.tensor.types import TensorType, shape_text
 
 _STEPS = NotDifferentiable("it is flat between its steps")
 _LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_INT = np.iinfo(np.int32).max
 
 
 @elementwise(
@@ -122,6 +124,11 @@ def _remainder_like_divisor(x, divisor):
     return 0 if divisor == -1 else x % divisor
 
 
+def _remainder_wrapped(x, divisor):
+    # of a divisor that int32 cannot hold: what does not fit wraps around
+    return (x % divisor + 2**31) % 2**32 - 2**31
+
+
 def _remainder_like_dividend(x, divisor):
     if divisor == -1:
         return 0
@@ -129,10 +136,12 @@ def _remainder_like_dividend(x, divisor):
     return rest - divisor if rest != 0 and (x < 0) != (divisor < 0) else rest
 
 
-@_mod.cpu
+@_mod.everywhere
 def _launch_mod(call: Call) -> Launch:
     like_divisor = call.args.sign_follow_divisor
     function = _remainder_like_divisor if like_divisor else _remainder_like_dividend
+    if like_divisor and call.inputs[0].itemsize == 4 and abs(call.args.divisor) > _LARGEST_INT:
+        function = _remainder_wrapped
     return launch_map(function, call.inputs, call.outputs[0], call.args.divisor)
 
 
@@ -230,13 +239,13 @@ def _product(x, scale):
     return x * scale
 
 
-@_scale_blobs.cpu
+@_scale_blobs.everywhere
 def _launch_scale_blobs(call: Call) -> list[Launch]:
     scale = call.args.scale
     launches: list[Launch] = []
     sources = list(call.inputs)
     for k, x in enumerate(sources):
-        if any(np.may_share_memory(x, y) for y in call.outputs[:k]):  # overwritten before its turn
+        if any(overlap(x, y) for y in call.outputs[:k]):  # overwritten before its turn
             sources[k] = call.scratch(x.shape, x.dtype)
             launches.append(launch_copy(x, sources[k]))
     for x, y in zip(sources, call.outputs, strict=True):

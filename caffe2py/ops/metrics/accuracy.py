@@ -55,8 +55,8 @@ _accuracy = operator(
 )
 
 
-@_accuracy.cpu
-def _launch(call: Call) -> Launch:
+@_accuracy.everywhere
+def _launch(call: Call) -> list[Launch]:
     predictions, labels = call.inputs
     return launch_accuracy(predictions, labels, call.args.top_k, call.outputs[0])
 
@@ -86,5 +86,5 @@ _classes = operator(
 
 
 @_classes.everywhere
-def _launch_classes(call: Call) -> Launch:
+def _launch_classes(call: Call) -> list[Launch]:
     return launch_class_accuracy(*call.inputs, *call.outputs)

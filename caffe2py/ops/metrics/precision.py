@@ -75,5 +75,5 @@ _perplexity = operator(
 
 
 @_perplexity.everywhere
-def _launch_perplexity(call: Call) -> Launch:
+def _launch_perplexity(call: Call) -> list[Launch]:
     return launch_perplexity(call.inputs[0], call.outputs[0])

@@ -61,11 +61,11 @@ adagrad = operator(
 )
 
 
-@adagrad.cpu
+@adagrad.everywhere
 def launch_dense(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     param, moment = (flat(y) for y in call.outputs[:2])
-    grad, lr = flat(call.inputs[2]), flat(call.inputs[3])
+    grad, lr = flat(call.inputs[2]), flat(call.inputs[3])[:1]
     dtype, args = param.dtype, call.args
     rates, steps = (optional_output(call, k, dtype) for k in (2, 3))
     numbers = (dtype.type(a) for a in (args.epsilon, args.decay, args.weight_decay))
@@ -139,8 +139,10 @@ def _launches(call: Call, loop: Kernel) -> Sequence[Launch]:
     param, moment = (flat(y) for y in call.outputs)
     indices, grad, lr = (flat(x) for x in call.inputs[2:])
     numbers = (param.dtype.type(a) for a in (call.args.epsilon, call.args.weight_decay))
-    change = loop(param, moment, indices, grad, lr, row_width(call, 0), *numbers)
-    return [check_rows(call, 2, 0), change]
+    rows, width = call.inputs[0].shape[0], row_width(call, 0)
+    arrays = (param, moment, indices, grad, lr)
+    change = update.launch_rows(loop, indices, rows, width, *arrays, *numbers)
+    return [check_rows(call, 2, 0), *change]
 
 
 @sparse_adagrad.everywhere

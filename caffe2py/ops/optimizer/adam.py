@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from caffe2py.kernels import update
 from caffe2py.kernels.jit import Kernel
 from caffe2py.ops.optimizer.common import (
@@ -13,6 +11,7 @@ from caffe2py.ops.optimizer.common import (
     begin,
     check_rows,
     flat,
+    host_numbers,
     optional_output,
     outputs_like,
     require_counter,
@@ -27,6 +26,7 @@ from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import Query
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.tensor import Array
 
 ARGUMENTS = {
     "beta1": Arg(float, 0.9, "how much of moment_1 is kept"),
@@ -66,18 +66,30 @@ adam = operator(
 )
 
 
-@adam.cpu
+def _correction(call: Call, iters: Array, *, rectify: bool = False) -> tuple[list[Launch], Array]:
+    """What makes up for moments that began at 0, by the number of iterations."""
+    dtype, args = call.outputs[0].dtype, call.args
+    betas = dtype.type(args.beta1), dtype.type(args.beta2)
+    return host_numbers(
+        call, 2, dtype, lambda factor: update.correct(flat(iters), *betas, rectify, factor)
+    )
+
+
 def launch_dense(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     param, first, second = (flat(y) for y in call.outputs[:3])
-    grad, lr, iters = (flat(x) for x in call.inputs[3:])
+    grad, lr = (flat(x) for x in call.inputs[3:5])
+    before, correction = _correction(call, call.inputs[5])
     dtype, args = param.dtype, call.args
     steps = optional_output(call, 3, dtype)
     numbers = (dtype.type(a) for a in (args.beta1, args.beta2, args.epsilon))
-    arrays = (param, first, second, grad, lr, iters, steps)
+    arrays = (param, first, second, grad, lr, correction, steps)
     change = update.launch_elements(update.adam, param.size, *arrays, *numbers)
-    return [*begin(call, (0, 0), (1, 1), (2, 2)), change]
+    return [*before, *begin(call, (0, 0), (1, 1), (2, 2)), change]
 
+
+adam.cpu(launch_dense)
+adam.cuda(launch_dense, host_inputs=(5,))
 
 # ---------------------------------------------------------------- some rows
 
@@ -150,24 +162,32 @@ row_wise_sparse_adam = operator(
 )
 
 
-def _launches(call: Call, loop: Kernel, *more: bool) -> Sequence[Launch]:
+def _launches(call: Call, rule: Kernel, *, rectify: bool = False) -> list[Launch]:
     param, first, second = (flat(y) for y in call.outputs[:3])
-    indices, grad, lr, iters = (flat(x) for x in call.inputs[3:])
+    indices, grad, lr = (flat(x) for x in call.inputs[3:6])
     dtype, args = param.dtype, call.args
     steps = optional_output(call, 3, dtype)
     numbers = (dtype.type(a) for a in (args.beta1, args.beta2, args.epsilon))
-    width = row_width(call, 0)
-    change = loop(param, first, second, indices, grad, lr, iters, steps, width, *numbers, *more)
-    return [check_rows(call, 3, 0), change]
+    rows, width = call.inputs[0].shape[0], row_width(call, 0)
+    before, correction = _correction(call, call.inputs[6], rectify=rectify)
+    arrays = (param, first, second, indices, grad, lr, correction, steps)
+    return [
+        check_rows(call, 3, 0),
+        *before,
+        *update.launch_rows(rule, indices, rows, width, *arrays, *numbers),
+    ]
 
 
-@sparse_adam.everywhere
-def launch_sparse(call: Call) -> Sequence[Launch]:
+def launch_sparse(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
-    return _launches(call, update.sparse_adam, call.args.enableRAdam)
+    return _launches(call, update.sparse_adam, rectify=call.args.enableRAdam)
 
 
-@row_wise_sparse_adam.everywhere
-def launch_row_wise(call: Call) -> Sequence[Launch]:
+def launch_row_wise(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
     return _launches(call, update.row_wise_adam)
+
+
+for _operator, _launch in ((sparse_adam, launch_sparse), (row_wise_sparse_adam, launch_row_wise)):
+    _operator.cpu(_launch)
+    _operator.cuda(_launch, host_inputs=(6,))

@@ -61,7 +61,7 @@ rms_prop = operator(
 )
 
 
-@rms_prop.cpu
+@rms_prop.everywhere
 def launch_rms_prop(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     grad, squares, moment = (flat(y) for y in call.outputs)
@@ -143,10 +143,10 @@ sparse_adadelta = operator(
 )
 
 
-@adadelta.cpu
+@adadelta.everywhere
 def launch_adadelta(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
-    arrays = [flat(x) for x in (*call.outputs, *call.inputs[3:5])]
+    arrays = [*(flat(x) for x in (*call.outputs, call.inputs[3])), flat(call.inputs[4])[:1]]
     dtype = arrays[0].dtype
     numbers = (dtype.type(a) for a in (call.args.epsilon, call.args.decay))
     change = update.launch_elements(update.adadelta, arrays[0].size, *arrays, *numbers)
@@ -159,9 +159,11 @@ def launch_sparse_adadelta(call: Call) -> list[Launch]:
     outputs = (flat(y) for y in call.outputs)
     dtype = call.outputs[0].dtype
     numbers = (dtype.type(a) for a in (call.args.epsilon, call.args.decay))
-    others = (flat(x) for x in call.inputs[3:])
-    change = update.sparse_adadelta(*outputs, *others, row_width(call, 0), *numbers)
-    return [check_rows(call, 3, 0), change]
+    indices, *others = (flat(x) for x in call.inputs[3:])
+    rows, width = call.inputs[0].shape[0], row_width(call, 0)
+    arrays = (*outputs, indices, *others, *numbers)
+    change = update.launch_rows(update.sparse_adadelta, indices, rows, width, *arrays)
+    return [check_rows(call, 3, 0), *change]
 
 
 # ---------------------------------------------------------------- Ftrl
@@ -236,7 +238,7 @@ sparse_ftrl = operator(
 )
 
 
-@ftrl.cpu
+@ftrl.everywhere
 def launch_ftrl(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     var, n_z = (flat(y) for y in call.outputs)
@@ -254,6 +256,7 @@ def launch_sparse_ftrl(call: Call) -> list[Launch]:
     indices, grad = (flat(x) for x in call.inputs[2:4])
     args, dtype = call.args, var.dtype
     numbers = (dtype.type(a) for a in (args.beta, args.lambda1, args.lambda2))
-    width = row_width(call, 0)
-    change = update.sparse_ftrl(var, n_z, indices, grad, _alpha(call, 4), width, *numbers)
-    return [check_rows(call, 2, 0), change]
+    rows, width = call.inputs[0].shape[0], row_width(call, 0)
+    arrays = (var, n_z, indices, grad, _alpha(call, 4), *numbers)
+    change = update.launch_rows(update.sparse_ftrl, indices, rows, width, *arrays)
+    return [check_rows(call, 2, 0), *change]

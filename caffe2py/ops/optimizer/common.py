@@ -154,3 +154,17 @@ def optional_input(call: Call, index: int, dtype: DType) -> Array:
     """An input in a row, or nothing where the operator has none."""
     inputs = call.inputs
     return flat(inputs[index]) if index < len(inputs) else np.empty(0, dtype)
+
+
+def host_numbers(
+    call: Call, count: int, dtype: DType, compute: Callable[[Array], Launch]
+) -> tuple[list[Launch], Array]:
+    """Some numbers that the host computes in every run, from its own inputs: where kernels read.
+
+    The launches come before what reads them.
+    """
+    there = call.scratch((count,), dtype)
+    if isinstance(there, np.ndarray):
+        return [compute(there)], there
+    here = np.empty(count, dtype)
+    return [compute(here), launch_copy(here, there)], there

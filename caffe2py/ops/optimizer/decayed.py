@@ -70,7 +70,7 @@ in_single = operator(
 )
 
 
-@in_single.cpu
+@in_single.everywhere
 def launch_single(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     change = _change(call, *(flat(y) for y in call.outputs))
@@ -92,7 +92,7 @@ in_half = operator(
 )
 
 
-@in_half.cpu
+@in_half.everywhere
 def launch_half(call: Call) -> list[Launch]:
     """To float32, the update, and back."""
     sources = [call.inputs[k] for k in (0, 1, 3)]

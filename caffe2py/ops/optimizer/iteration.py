@@ -99,7 +99,6 @@ def _has_no_input(op: OperatorDef) -> bool:
     return not op.input
 
 
-@iter_.cpu_dynamic(when=_has_no_input)
 def count(call: Call) -> Launch:
     """Begin where nothing is to be continued, then add one."""
     if call.inputs:
@@ -113,6 +112,10 @@ def count(call: Call) -> Launch:
         counter = call.output(0, (1,), INT64)
         counter[...] = 0
     return _launch_increment(counter)
+
+
+iter_.cpu_dynamic(when=_has_no_input)(count)
+iter_.cuda_dynamic(count, when=_has_no_input, host_inputs=(0,), host_outputs=(0,))
 
 
 atomic_iter = operator(
@@ -133,7 +136,6 @@ atomic_iter = operator(
 )
 
 
-@atomic_iter.cpu
 def count_alone(call: Call) -> Launch:
     """Add one, holding the lock."""
     mutex = call.value(0)
@@ -152,3 +154,7 @@ def count_alone(call: Call) -> Launch:
             counter[0] += 1
 
     return launch_python(add)
+
+
+atomic_iter.cpu(count_alone)
+atomic_iter.cuda(count_alone, host_inputs=(0, 1), host_outputs=(0,))

@@ -11,6 +11,7 @@ import numpy as np
 
 from caffe2py.errors import ArgumentError
 from caffe2py.kernels import schedule
+from caffe2py.kernels.copy import launch_copy
 from caffe2py.ops.optimizer.common import flat, require_counter
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NoGradient
@@ -271,10 +272,15 @@ learning_rate = operator(
 )
 
 
-@learning_rate.everywhere
-def launch_rate(call: Call) -> Launch:
-    """The policies as tables; the kernel reads the number of iterations."""
+def launch_rate(call: Call) -> list[Launch]:
+    """The policies as tables; the kernel, which is the host's, reads the number of iterations."""
     integers, reals = _tables(call.args)
     rate = flat(call.outputs[0])
     base = rate.dtype.type(call.args.base_lr)
-    return schedule.learning_rate(flat(call.inputs[0]), integers, reals, base, rate)
+    here = rate if isinstance(rate, np.ndarray) else np.empty(1, rate.dtype)
+    launch = schedule.learning_rate(flat(call.inputs[0]), integers, reals, base, here)
+    return [launch] if here is rate else [launch, launch_copy(here, rate)]
+
+
+learning_rate.cpu(launch_rate)
+learning_rate.cuda(launch_rate, host_inputs=(0,))

@@ -65,7 +65,7 @@ momentum_sgd = operator(
 )
 
 
-@momentum_sgd.cpu
+@momentum_sgd.everywhere
 def launch_step(call: Call) -> list[Launch]:
     """Both outputs from the inputs."""
     return _launch(call, begin(call, (0, 0), (1, 1)))
@@ -90,7 +90,7 @@ momentum_sgd_update = operator(
 )
 
 
-@momentum_sgd_update.cpu
+@momentum_sgd_update.everywhere
 def launch_update(call: Call) -> list[Launch]:
     """All three outputs from the inputs."""
     return _launch(call, begin(call, (0, 0), (1, 1), (3, 2)))
@@ -129,8 +129,7 @@ def launch_sparse(call: Call) -> list[Launch]:
     step, moment, param = (flat(y) for y in call.outputs)
     factor = step.dtype.type(call.args.momentum)
     lr, indices = flat(call.inputs[2]), flat(call.inputs[4])
-    width = row_width(call, 3)
-    change = update.sparse_momentum_sgd(
-        step, moment, lr, param, indices, width, factor, call.args.nesterov
-    )
-    return [check_rows(call, 4, 3), *begin(call, (0, 0)), change]
+    rows, width = call.inputs[3].shape[0], row_width(call, 3)
+    arrays = (step, moment, lr, param, indices, factor, call.args.nesterov)
+    change = update.launch_rows(update.sparse_momentum_sgd, indices, rows, width, *arrays)
+    return [check_rows(call, 4, 3), *begin(call, (0, 0)), *change]

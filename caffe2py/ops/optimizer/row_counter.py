@@ -61,4 +61,4 @@ def launch_counter(call: Call) -> list[Launch]:
     indices, now = (flat(x) for x in call.inputs[2:])
     decay = np.float64(math.log(2) / halflife)
     check = launch_check_rows(indices, last.size, f"'{call.input_blob(2)}'")
-    return [check, update_whole.count_rows(last, counts, indices, now, decay)]
+    return [check, *update_whole.launch_count_rows(last, counts, indices, now, decay)]

@@ -8,10 +8,11 @@ import numpy as np
 
 from caffe2py.errors import ArgumentError
 from caffe2py.kernels import update
-from caffe2py.kernels.weighted import launch_scale_at
+from caffe2py.kernels.weighted import launch_factor_at, launch_scaled
 from caffe2py.ops.optimizer.common import (
     NO_GRADIENT,
     flat,
+    host_numbers,
     optional_input,
     require_floats,
     require_one,
@@ -57,11 +58,12 @@ lars = operator(
 
 
 @lars.everywhere
-def launch_lars(call: Call) -> Launch:
+def launch_lars(call: Call) -> list[Launch]:
     """Two sums, then one number."""
     rate = call.outputs[0]
     numbers = (rate.dtype.type(a) for a in (call.args.offset, call.args.lr_min))
-    return update.lars(*(flat(x) for x in call.inputs), rate, *numbers)
+    x, dx, *limits = (flat(x) for x in call.inputs)
+    return update.launch_lars(x, dx, rate, *limits, *numbers)
 
 
 def _infer_clip(query: Query) -> Sequence[TensorType]:
@@ -136,10 +138,17 @@ weight_scale = operator(
 )
 
 
-@weight_scale.everywhere
-def launch_weight_scale(call: Call) -> Launch:
+def launch_weight_scale(call: Call) -> list[Launch]:
     """The counter is read when the net runs."""
     w, done = call.inputs
     args = call.args
     steps = (args.stepsize, args.upper_bound_iter)
-    return launch_scale_at(flat(w), flat(done), *steps, args.scale, flat(call.outputs[0]))
+    number = w.dtype.type(args.scale)
+    launches, factor = host_numbers(
+        call, 1, w.dtype, lambda made: launch_factor_at(flat(done), *steps, number, made)
+    )
+    return [*launches, launch_scaled(flat(w), factor, flat(call.outputs[0]))]
+
+
+weight_scale.cpu(launch_weight_scale)
+weight_scale.cuda(launch_weight_scale, host_inputs=(1,))

@@ -6,6 +6,7 @@ import numpy as np
 
 from caffe2py.errors import ArgumentError
 from caffe2py.kernels import update_whole
+from caffe2py.kernels.update import launch_rows
 from caffe2py.ops.optimizer.common import (
     NO_GRADIENT,
     RATE_DOC,
@@ -95,8 +96,11 @@ def launch_storm(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     outputs = [flat(y) for y in call.outputs]
     numbers = (outputs[0].dtype.type(a) for a in (call.args.momentum, call.args.beta))
-    change = update_whole.storm(*outputs, flat(call.inputs[3]), flat(call.inputs[4]), *numbers)
-    return [*begin(call, (0, 0), (1, 1), (2, 2)), change]
+    param, moment, squares = outputs
+    grad, lr = flat(call.inputs[3]), flat(call.inputs[4])
+    first, rates = update_whole.launch_storm_numbers(call, squares, grad, lr, *numbers)
+    change = update_whole.launch_storm(param, moment, grad, rates)
+    return [*begin(call, (0, 0), (1, 1), (2, 2)), *first, change]
 
 
 @sparse_storm.everywhere
@@ -104,9 +108,15 @@ def launch_sparse_storm(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
     outputs = [flat(y) for y in call.outputs]
     numbers = (outputs[0].dtype.type(a) for a in (call.args.momentum, call.args.beta))
+    param, moment, squares = outputs
     grad, indices, lr = (flat(x) for x in call.inputs[3:])
-    change = update_whole.sparse_storm(*outputs, indices, grad, lr, row_width(call, 0), *numbers)
-    return [check_rows(call, 4, 0), change]
+    if not indices.size:
+        return []
+    first, rates = update_whole.launch_storm_numbers(call, squares, grad, lr, *numbers)
+    rows, width = call.inputs[0].shape[0], row_width(call, 0)
+    arrays = (param, moment, indices, grad, rates)
+    change = launch_rows(update_whole.sparse_storm, indices, rows, width, *arrays)
+    return [check_rows(call, 4, 0), *first, *change]
 
 
 # ---------------------------------------------------------------- Wngrad
@@ -167,21 +177,26 @@ sparse_wngrad = operator(
 def launch_wngrad(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     param, seq_b = (flat(y) for y in call.outputs[:2])
-    extra = [optional_output(call, k, param.dtype) for k in (2, 3)]
+    rates, steps = (optional_output(call, k, param.dtype) for k in (2, 3))
     epsilon = param.dtype.type(call.args.epsilon)
     grad, lr = (flat(x) for x in call.inputs[2:])
-    change = update_whole.wngrad(param, seq_b, grad, lr, *extra, epsilon)
-    return [*begin(call, (0, 0), (1, 1)), change]
+    change = update_whole.launch_wngrad(param, seq_b, grad, lr, rates, steps, epsilon)
+    return [*begin(call, (0, 0), (1, 1)), *change]
 
 
 @sparse_wngrad.everywhere
 def launch_sparse_wngrad(call: Call) -> list[Launch]:
     """Check the indices, then update their rows."""
     outputs = [flat(y) for y in call.outputs]
-    others = [flat(x) for x in call.inputs[2:]]
-    epsilon = outputs[0].dtype.type(call.args.epsilon)
-    change = update_whole.sparse_wngrad(*outputs, *others, row_width(call, 0), epsilon)
-    return [check_rows(call, 2, 0), change]
+    indices, grad, lr = (flat(x) for x in call.inputs[2:])
+    if not indices.size:
+        return []
+    real = outputs[0].dtype.type
+    rows, width = call.inputs[0].shape[0], row_width(call, 0)
+    arrays = (*outputs, indices, grad, lr, real(call.args.epsilon))
+    change = launch_rows(update_whole.sparse_wngrad, indices, rows, width, *arrays)
+    grow = update_whole.launch_grow(outputs[1], grad, real(0))
+    return [check_rows(call, 2, 0), *change, *grow]
 
 
 # ---------------------------------------------------------------- GFtrl
@@ -234,8 +249,8 @@ def launch_gftrl(call: Call) -> list[Launch]:
     alpha = flat(given[0]) if given else np.array([args.alpha], var.dtype)
     groups = int(np.prod(grad.shape[1:], dtype=np.int64)) if grad.size else 0
     numbers = (var.dtype.type(a) for a in (args.beta, args.lambda1, args.lambda2))
-    change = update_whole.gftrl(var, n_z, flat(grad), alpha, groups, *numbers)
-    return [*begin(call, (0, 0), (1, 1)), change]
+    change = update_whole.launch_gftrl(var, n_z, flat(grad), alpha, groups, *numbers)
+    return [*begin(call, (0, 0), (1, 1)), *change]
 
 
 # ---------------------------------------------------------------- LearningRateAdaption
@@ -268,9 +283,9 @@ adaption = operator(
 
 
 @adaption.everywhere
-def launch_adaption(call: Call) -> Launch:
+def launch_adaption(call: Call) -> list[Launch]:
     """One number from three inputs."""
-    inputs = [flat(x) for x in call.inputs]
+    lr, grad, step = (flat(x) for x in call.inputs)
     out, args = flat(call.outputs[0]), call.args
     alpha, normalized = out.dtype.type(args.lr_alpha), args.normalized_lr_adaption
-    return update_whole.adapt_rate(*inputs, out, alpha, normalized)
+    return update_whole.launch_adapt_rate(lr, grad, step, out, alpha, normalized=normalized)

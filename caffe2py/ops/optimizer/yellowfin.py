@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from caffe2py.errors import ArgumentError, Error, ShapeError, ValueRangeError
-from caffe2py.kernels.yellowfin import MEMORY, yellow_fin
+import functools
+
+from caffe2py.errors import ArgumentError, ShapeError
+from caffe2py.kernels.yellowfin import MEMORY, Manner, launch_yellow_fin
 from caffe2py.ops.optimizer.common import (
     NO_GRADIENT,
     begin,
     flat,
+    host_numbers,
     numel,
     outputs_like,
     require_counter,
@@ -37,7 +40,7 @@ def _check(query: Query) -> None:
         raise ShapeError(f"input 4 'curv_win' must have curv_win_width = {width} elements")
 
 
-yellow_fin_op = operator(
+yellow_fin = operator(
     "YellowFin",
     "param, moment, lr, mu, curv_win, g_avg, g2_avg, scalars_memory, grad, iter "
     "-> output_param, output_moment, output_lr, output_mu, output_curv_win, output_g_avg, "
@@ -66,17 +69,17 @@ yellow_fin_op = operator(
 )
 
 
-def _explain(status: int) -> Error:
-    return ValueRangeError("input 9 'iter' must be at least 1")
-
-
-@yellow_fin_op.everywhere
 def launch(call: Call) -> list[Launch]:
     """Copies first, then everything in place."""
     outputs = [flat(y) for y in call.outputs]
     grad, iters = (flat(x) for x in call.inputs[8:])
     args, real = call.args, grad.dtype.type
     numbers = (args.curv_win_width, real(args.beta), real(args.epsilon))
-    flags = (bool(args.nesterov), args.zero_debias)
-    change = yellow_fin(*outputs, grad, iters, *numbers, *flags, explain=_explain)
-    return [*begin(call, *((k, k) for k in range(8))), change]
+    manner = Manner(*numbers, bool(args.nesterov), args.zero_debias)
+    given = functools.partial(host_numbers, call)
+    change = launch_yellow_fin(outputs, grad, iters, manner, given)
+    return [*begin(call, *((k, k) for k in range(8))), *change]
+
+
+yellow_fin.cpu(launch)
+yellow_fin.cuda(launch, host_inputs=(9,))

@@ -22,6 +22,7 @@ from caffe2py.registry.held import held, kind_of
 from caffe2py.registry.infer import Query
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import copy_into, copy_of, device_of, on_host
 from caffe2py.tensor.tensor import Array, Tensor
 from caffe2py.tensor.types import UNKNOWN, TensorType
 
@@ -121,7 +122,9 @@ def _record(call: Call, queue: BlobsQueue) -> tuple[Any, ...]:
             f"a record of '{call.input_blob(0)}' has {queue.num_blobs} blob(s), found {count}"
         )
     values = [call.value(k + 1) for k in range(count)]
-    return tuple(np.array(v.array) if isinstance(v, Tensor) else v for v in values)
+    return tuple(
+        copy_of(v.array, device_of(v.array)) if isinstance(v, Tensor) else v for v in values
+    )
 
 
 def _require_in_place(call: Call, blobs: int) -> None:
@@ -150,7 +153,6 @@ enqueue = operator(
 )
 
 
-@enqueue.cpu_dynamic()
 def write(call: Call) -> None:
     """Add a record."""
     queue = queue_of(call)
@@ -162,6 +164,10 @@ def write(call: Call) -> None:
     _require_in_place(call, call.output_count)
     if not queue.write(_record(call, queue)):
         raise KernelError(f"queue '{call.input_blob(0)}' is full and closed")
+
+
+enqueue.cpu_dynamic()(write)
+enqueue.cuda_dynamic(write, host_inputs=None)
 
 
 safe_enqueue = operator(
@@ -181,7 +187,6 @@ safe_enqueue = operator(
 )
 
 
-@safe_enqueue.cpu_dynamic()
 def write_safely(call: Call) -> None:
     """Add a record and say whether it worked."""
     queue = queue_of(call)
@@ -195,13 +200,17 @@ def write_safely(call: Call) -> None:
     call.output(call.output_count - 1, (), _BOOL)[...] = not done
 
 
+safe_enqueue.cpu_dynamic()(write_safely)
+safe_enqueue.cuda_dynamic(write_safely, host_inputs=None, host_outputs=(-1,))
+
+
 # ---------------------------------------------------------------- read
 
 
 def put_value(call: Call, index: int, value: Any) -> None:
     """Give an output a value from a queue; a tensor's storage stays where it is if it fits."""
-    if isinstance(value, np.ndarray):
-        call.output(index, value.shape, value.dtype)[...] = value
+    if hasattr(value, "dtype"):
+        copy_into(call.output(index, value.shape, value.dtype), value)
     else:
         call.put(index, value)
 
@@ -231,7 +240,6 @@ dequeue = operator(
 )
 
 
-@dequeue.cpu_dynamic()
 def read(call: Call) -> None:
     """Take a record out."""
     _require_one_queue(call)
@@ -243,6 +251,10 @@ def read(call: Call) -> None:
         raise KernelError(f"queue '{call.input_blob(0)}' {why}")
     for k, value in enumerate(record):
         put_value(call, k, value)
+
+
+dequeue.cpu_dynamic()(read)
+dequeue.cuda_dynamic(read)
 
 
 def _require_one_queue(call: Call) -> None:
@@ -276,7 +288,6 @@ safe_dequeue = operator(
 )
 
 
-@safe_dequeue.cpu_dynamic()
 def read_safely(call: Call) -> None:
     """Take records out and say whether it worked."""
     _require_one_queue(call)
@@ -294,10 +305,14 @@ def read_safely(call: Call) -> None:
     call.output(queue.num_blobs, (), _BOOL)[...] = not records
 
 
+safe_dequeue.cpu_dynamic()(read_safely)
+safe_dequeue.cuda_dynamic(read_safely, host_outputs=(-1,))
+
+
 def _put_joined(call: Call, index: int, values: Sequence[Any]) -> None:
     arrays: list[Array] = []
     for value in values:
-        if not isinstance(value, np.ndarray):
+        if not hasattr(value, "dtype"):
             raise BlobTypeError(f"only tensors can be joined, found {kind_of(value)}")
         first = arrays[0] if arrays else value
         if value.dtype != first.dtype:
@@ -309,7 +324,7 @@ def _put_joined(call: Call, index: int, values: Sequence[Any]) -> None:
                 f"records cannot be joined along axis 0: {TensorType.of(first)}, "
                 f"{TensorType.of(value)}"
             )
-        arrays.append(value)
+        arrays.append(on_host(value))
     put_value(call, index, np.concatenate(arrays))
 
 

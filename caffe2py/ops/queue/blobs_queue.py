@@ -8,17 +8,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from caffe2py.registry.statistics import COMMON
 
 
 def size_in_bytes(value: Any) -> int:
     """How many bytes a value takes: the elements of a tensor, the characters of strings."""
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "dtype"):
         if value.dtype == object:
             return sum(len(text) for text in value.reshape(-1) if isinstance(text, bytes))
-        return value.nbytes
+        return int(value.nbytes)
     return len(value) if isinstance(value, bytes) else 0
 
 

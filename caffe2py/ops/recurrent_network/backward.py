@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from caffe2py.errors import ArgumentError, ValueRangeError
+from caffe2py.kernels.elementwise import launch_map
+from caffe2py.kernels.reduce import launch_sum
 from caffe2py.ops.recurrent_network.arguments import (
     NETWORK_ARGS,
     STEP_ARGS,
@@ -19,7 +21,14 @@ from caffe2py.ops.recurrent_network.arguments import (
     require_sequence,
 )
 from caffe2py.ops.recurrent_network.deferred import Deferred, Kept, defer_products
-from caffe2py.ops.recurrent_network.steps import Steps, Unrolled, array_of, steps_of, tensor_of
+from caffe2py.ops.recurrent_network.steps import (
+    Steps,
+    Unrolled,
+    array_of,
+    clear_array,
+    steps_of,
+    tensor_of,
+)
 from caffe2py.proto.analysis import clone, external_inputs, nested_nets, rename_blobs
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
@@ -91,7 +100,7 @@ class _Backward:
         self.overwritten = {link.external for link in links if _overwrites(net, link, links)}
         self._sum_parameters(net, totals)
         self._add_gradients(call, net)
-        self.body = Unrolled(steps, net, links, late)
+        self.body = Unrolled(steps, net, links, call.device, late)
         self._parts: dict[int, tuple[Array, Array]] = {}
 
     def _totals(self, call: Call) -> dict[str, str]:
@@ -162,14 +171,16 @@ class _Backward:
         for k in range(1 + self.params):
             name = call.output_blob(k)
             if (k == 0 and name not in self.overwritten) or not steps or name in self.summed:
-                call.outputs[k][...] = 0
+                clear_array(call, call.outputs[k])
         for state in call.args.recurrent_states:
             forward = array_of(call.scope, state)
             blob = call.scope.create_blob(gradient_name(state))
-            array = blob.resize(forward.shape, forward.dtype)
-            array[steps if blob.name in self.overwritten else 0 :] = 0
+            array = blob.resize(forward.shape, forward.dtype, device=call.device)
+            clear_array(call, array[steps if blob.name in self.overwritten else 0 :])
             if state in self.last:
-                array[-1:] += tensor_of(call, self.last[state]).reshape(array[-1:].shape)
+                last = array[len(array) - 1 :]
+                given = tensor_of(call, self.last[state]).reshape(last.shape)
+                _add(call, given, last)
         self.body.run(call.scope, range(steps - 1, -1, -1))
         self._begin(call)
 
@@ -181,13 +192,34 @@ class _Backward:
             gradient = array_of(call.scope, gradient_name(state))
             first = tensor_of(call, self.given + number)
             if first.ndim == 1:
-                np.sum(gradient[0], axis=0, out=call.outputs[k])
+                _sum_rows(call, gradient[0], call.outputs[k])
                 continue
             source, part = self._parts.get(k, (None, gradient))
             if source is not gradient:
                 part = gradient[: first.shape[0] if first.ndim == 3 else 1].reshape(first.shape)
                 self._parts[k] = gradient, part
             call.share(k, part)
+
+
+def _sum(a, b):
+    return a + b
+
+
+def _add(call: Call, given: Array, total: Array) -> None:
+    """total += given at once."""
+    if isinstance(total, np.ndarray):
+        total += given
+    else:
+        call.run_now(launch_map(_sum, (total, given), total))
+
+
+def _sum_rows(call: Call, rows: Array, total: Array) -> None:
+    """total = the sum of the rows, at once."""
+    if isinstance(total, np.ndarray):
+        np.sum(rows, axis=0, out=total)
+        return
+    for launch in launch_sum(call, rows, (0,), total):
+        call.run_now(launch)
 
 
 def _overwrites(net: NetDef, link: Link, links: Sequence[Link]) -> bool:
@@ -206,10 +238,13 @@ def _overwrites(net: NetDef, link: Link, links: Sequence[Link]) -> bool:
     )
 
 
-@_network_gradient_op.cpu_dynamic()
 def _run_network_gradient(call: Call) -> None:
     steps = steps_of(call, -1)
     network = call.kept.get("network")
     if network is None or network.steps is not steps:
         network = call.kept["network"] = _Backward(call, steps)
     network.run(call)
+
+
+_network_gradient_op.cpu_dynamic()(_run_network_gradient)
+_network_gradient_op.cuda_dynamic(_run_network_gradient)

@@ -16,6 +16,7 @@ from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
 from caffe2py.registry.context import BoundNet, Scope
 from caffe2py.registry.operator import verify
+from caffe2py.tensor.device import Device
 from caffe2py.tensor.tensor import Array
 
 #: Layers whose gradients can wait; whether their weights are transposed.
@@ -61,10 +62,12 @@ class Deferred:
         #: The links to outer blobs, by which the sources are found there.
         self.links = tuple(link for link in self.sources.values() if link is not None)
 
-    def bind(self, outer: Scope, steps: Sequence[Scope], arrays: Sequence[Array]) -> BoundNet:
-        """Bind the products for these steps; `arrays` are the outer blobs of `links`."""
+    def bind(
+        self, outer: Scope, steps: Sequence[Scope], arrays: Sequence[Array], device: Device
+    ) -> BoundNet:
+        """Bind the products for these steps on a device; `arrays` are the blobs of `links`."""
         scope = outer.child()
-        net = NetDef(name="gradients of all steps")
+        net = NetDef(name="gradients of all steps", device_option=device.to_option())
         found = iter(arrays)
         for name, link in self.sources.items():
             whole = scope.create_local_blob(_whole(name))

@@ -8,6 +8,8 @@ from caffe2py.registry.gradient import NotDifferentiable
 from caffe2py.registry.infer import fixed
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import copy_into, device_of
+from caffe2py.tensor.tensor import Array, Blob
 from caffe2py.tensor.types import STRING
 
 _fetcher = operator(
@@ -27,7 +29,12 @@ _fetcher = operator(
 )
 
 
-@_fetcher.cpu_dynamic()
+def _copy(array: Array, blob: Blob) -> None:
+    """Let a blob hold a copy, where the array is."""
+    copy_into(blob.resize(array.shape, array.dtype, device=device_of(array)), array)
+    blob.written()
+
+
 def _fetch_blobs(call: Call) -> None:
     names = []
     for number, scope in enumerate(steps_of(call, 0).scopes):
@@ -35,5 +42,9 @@ def _fetch_blobs(call: Call) -> None:
             blob = scope.find(name)
             if blob is not None and blob.array is not None:
                 names.append(f"{call.args.prefix}_{name}_{number}")
-                call.scope.create_blob(names[-1]).feed(blob.array)
+                _copy(blob.array, call.scope.create_blob(names[-1]))
     call.output(0, (len(names),), STRING)[...] = [name.encode() for name in names]
+
+
+_fetcher.cpu_dynamic()(_fetch_blobs)
+_fetcher.cuda_dynamic(_fetch_blobs)

@@ -20,7 +20,7 @@ from caffe2py.ops.recurrent_network.arguments import (
     require_ids,
     require_sequence,
 )
-from caffe2py.ops.recurrent_network.steps import Steps, Unrolled, array_of, tensor_of
+from caffe2py.ops.recurrent_network.steps import Steps, Unrolled, array_of, put_array, tensor_of
 from caffe2py.proto.caffe2_pb2 import OperatorDef
 from caffe2py.registry.context import Call, Scope
 from caffe2py.registry.gradient import Gradient, GradientName, gradient_name, gradient_op
@@ -140,7 +140,7 @@ class _Forward:
         self.aliases = aliases_of(args)
         self.steps = Steps(call.scope, args.recompute_blobs_on_backward, args.timestep)
         net = net_of(args.step_net, "step_net")
-        self.body = Unrolled(self.steps, net, links_of(args, "link"))
+        self.body = Unrolled(self.steps, net, links_of(args, "link"), call.device)
         self._parts: dict[str, tuple[Array, Array]] = {}
 
     def run(self, call: Call) -> None:
@@ -149,7 +149,7 @@ class _Forward:
         for name, index in zip(
             call.args.recurrent_states, call.args.initial_recurrent_state_ids, strict=True
         ):
-            self._begin(call.scope.create_blob(name), x, tensor_of(call, index))
+            self._begin(call, call.scope.create_blob(name), x, tensor_of(call, index))
         self.body.run(call.scope, range(len(x)))
         for alias in self.aliases:
             self._share(call.scope, alias)
@@ -159,10 +159,11 @@ class _Forward:
         if blob is None or blob.value is not self.steps:
             call.put(-1, self.steps)
 
-    def _begin(self, state: Blob, x: Array, first: Array) -> None:
+    def _begin(self, call: Call, state: Blob, x: Array, first: Array) -> None:
         before = first.shape[0] if first.ndim == 3 else 1
-        array = state.resize((len(x) + before, x.shape[1], first.shape[-1]), first.dtype)
-        array[:before] = first
+        shape = (len(x) + before, x.shape[1], first.shape[-1])
+        array = state.resize(shape, first.dtype, device=call.device)
+        put_array(call, array[:before], first)
 
     def _share(self, scope: Scope, alias: Alias) -> None:
         """Let the output be a part of its state; the same view as long as the state stays."""
@@ -174,8 +175,11 @@ class _Forward:
         scope.create_blob(alias.target).share(part)
 
 
-@_network.cpu_dynamic()
 def _run_network(call: Call) -> None:
     if "network" not in call.kept:
         call.kept["network"] = _Forward(call)
     call.kept["network"].run(call)
+
+
+_network.cpu_dynamic()(_run_network)
+_network.cuda_dynamic(_run_network)

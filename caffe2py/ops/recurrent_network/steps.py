@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from caffe2py.errors import BlobTypeError, MissingBlobError, ShapeError, ValueRangeError
+from caffe2py.kernels.copy import launch_expand
 from caffe2py.ops.recurrent_network.arguments import Link
 from caffe2py.ops.recurrent_network.deferred import Deferred
 from caffe2py.proto.analysis import clone, external_inputs
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.registry.context import BoundNet, Call, Scope
+from caffe2py.tensor.device import CPU, Device
 from caffe2py.tensor.tensor import Array, Blob, Tensor
 from caffe2py.tensor.types import TensorType
 
@@ -35,16 +37,48 @@ class Steps:
             self.scopes.append(scope)
 
 
+def put_array(call: Call, target: Array, source: Array) -> None:
+    """target = source at once, repeated along the axes where it has one element."""
+    if isinstance(target, np.ndarray):
+        target[...] = source
+    elif target.size:
+        call.run_now(launch_expand(source.reshape(fitted(source.shape, target.ndim)), target))
+
+
+def clear_array(call: Call, target: Array) -> None:
+    """target = 0 at once."""
+    put_array(call, target, np.zeros((1,) * target.ndim, target.dtype))
+
+
+def fitted(shape: Sequence[int], rank: int) -> tuple[int, ...]:
+    """A shape with axes of size 1 in front."""
+    return (1,) * (rank - len(shape)) + tuple(shape)
+
+
+def placed(net: NetDef, device: Device) -> NetDef:
+    """The net, which runs on a device unless it or its operators say where."""
+    if device == CPU or net.HasField("device_option"):
+        return net
+    made = clone(net, net.name)
+    made.device_option.CopyFrom(device.to_option())
+    return made
+
+
 class Unrolled:
     """A net that is bound in the workspace of every step, and its links."""
 
     def __init__(
-        self, steps: Steps, net: NetDef, links: Sequence[Link], late: Deferred | None = None
+        self,
+        steps: Steps,
+        net: NetDef,
+        links: Sequence[Link],
+        device: Device,
+        late: Deferred | None = None,
     ) -> None:
-        """`late` runs after the last step."""
+        """`late` runs after the last step; both where they say, or else on the device."""
         self.steps = steps
         self.links = tuple(links)
-        self._net = net
+        self._net = placed(net, device)
         read = set(external_inputs(net))
         made = {name for op in net.op for name in op.output}
         # what a step makes is its own, even if a blob of that name happens to exist outside
@@ -53,6 +87,7 @@ class Unrolled:
         )
         self._made = made
         self._late = late if late is not None and late.ops else None
+        self._device = device
         self._bound: list[BoundNet] = []
         self._joined: BoundNet | None = None
         self._outer: tuple[Array, ...] = ()
@@ -82,7 +117,7 @@ class Unrolled:
         nets = [self._bound[number] for number in order]
         scopes = self.steps.scopes[: len(order)]
         if self._late is not None:
-            nets.append(self._late.bind(scope, scopes, late))
+            nets.append(self._late.bind(scope, scopes, late, self._device))
         # blobs of the steps and what is linked to them change from step to step
         inside = {*self.local, *self.steps.shared, *(link.external for link in self.links)}
         for step in scopes[:1]:

@@ -188,12 +188,14 @@ def spread(call: Call, reduced: Array) -> Array:
     return reduced.reshape(kept_shape(x.shape, reduced_axes(call.args.axes, x.ndim)))
 
 
-@_gradient_of("ReduceSum", NUMERIC, "dX = dY repeated along the reduced axes.").cpu
+@_gradient_of("ReduceSum", NUMERIC, "dX = dY repeated along the reduced axes.").everywhere
 def _launch_sum_gradient(call: Call) -> Launch:
     return launch_expand(spread(call, call.inputs[0]), call.outputs[0])
 
 
-@_gradient_of("ReduceMean", FLOATS, "dX = dY / n repeated along the n elements of a mean.").cpu
+@_gradient_of(
+    "ReduceMean", FLOATS, "dX = dY / n repeated along the n elements of a mean."
+).everywhere
 def _launch_mean_gradient(call: Call) -> list[Launch]:
     dy, x, _ = call.inputs
     part = call.scratch(dy.shape, dy.dtype)
@@ -221,7 +223,7 @@ def _launch_extremum_gradient(call: Call) -> list[Launch]:
 for _name in ("ReduceMax", "ReduceMin"):
     _gradient_of(
         _name, NUMERIC, "dX = dY where X = Y, 0 elsewhere; every one of equal extrema gets dY."
-    ).cpu(_launch_extremum_gradient)
+    ).everywhere(_launch_extremum_gradient)
 
 
 # ---------------------------------------------------------------- ArgMax, ArgMin

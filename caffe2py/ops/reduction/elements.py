@@ -86,7 +86,7 @@ _sum_elements_gradient = operator(
 )
 
 
-@_sum_elements_gradient.cpu
+@_sum_elements_gradient.everywhere
 def _launch_sum_elements_gradient(call: Call) -> list[Launch]:
     x, dy = call.inputs
     part = call.scratch((1,), dy.dtype)
@@ -131,7 +131,7 @@ _sum_squares = operator(
 @_sum_squares.everywhere
 def _launch_sum_squares(call: Call) -> list[Launch]:
     x = call.inputs[0]
-    return _averaged(call, [launch_dot(x, x, call.outputs[0])])
+    return _averaged(call, launch_dot(x, x, call.outputs[0]))
 
 
 # ---------------------------------------------------------------- LpNorm
@@ -174,7 +174,7 @@ _norm = operator(
 def _launch_norm(call: Call) -> list[Launch]:
     x, z = call.inputs[0], call.outputs[0]
     whole = launch_dot(x, x, z) if call.args.p == 2 else launch_sum_magnitudes(x, z)
-    return _averaged(call, [whole])
+    return _averaged(call, whole)
 
 
 _norm_gradient = operator(

@@ -160,7 +160,7 @@ def _launches(call: Call, front: bool, mean: bool) -> list[Launch]:
     cut = _cut(x.ndim, call.args, front)
     if len(call.inputs) == 2:
         lengths = call.inputs[1].reshape(-1)
-        steps = [launch_sum_starts(_matrix(x, cut), lengths, y.reshape(-1), front=front)]
+        steps = launch_sum_starts(_matrix(x, cut), lengths, y.reshape(-1), front=front)
         return steps + (_divide(call, y, lengths, y) if mean else [])
     steps = launch_sum(call, x, _reduced_axes(x.ndim, cut, front), y)
     return steps + (_divide(call, y, _count(x.shape, cut, front), y) if mean else [])
@@ -215,7 +215,7 @@ def _declare(end: str, kind: str, result: str) -> None:
         a vector of int64 and dY is not: then it holds the shape of X, as nets of older Caffe2 do.
         """,
     )
-    implementation = backward.cpu_dynamic(reads=lambda op: [(1, _holds_shape)])
+    implementation = backward.everywhere_dynamic(reads=lambda op: [(1, _holds_shape)])
     implementation(lambda call: _gradient_launches(call, front, mean))
 
 

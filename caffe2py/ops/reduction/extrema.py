@@ -227,7 +227,7 @@ def _declare_matrix(name: str, axis: int, signature: str, **counts: set[int]) ->
         """,
     )
 
-    @backward.cpu
+    @backward.everywhere
     def launch_gradient(call: Call) -> list[Launch]:
         x, y, dy = call.inputs
         kept = (*x.shape[:axis], 1, *x.shape[axis + 1 :])

@@ -47,7 +47,7 @@ def _count(x: Array, axes: Sequence[int]) -> int:
     return max(int(math.prod(x.shape[k] for k in axes)), 1)
 
 
-@_moments.cpu
+@_moments.everywhere
 def _launch(call: Call) -> list[Launch]:
     x = call.inputs[0]
     mean, variance = call.outputs
@@ -99,7 +99,7 @@ def _slope(x, mean, dmean, dvariance, factor):
     return (dmean + 2 * (x - mean) * dvariance) * factor
 
 
-@_moments_gradient.cpu
+@_moments_gradient.everywhere
 def _launch_gradient(call: Call) -> list[Launch]:
     dmean, dvariance, x, mean = call.inputs
     axes = reduced_axes(call.args.axes, x.ndim)

@@ -92,7 +92,7 @@ def _declare_norm(name: str, onnx: str | None, doc: str, doc_gradient: str, resu
         doc=doc_gradient,
     )
 
-    @backward.cpu
+    @backward.everywhere
     def launch_gradient(call: Call) -> list[Launch]:
         dy, x, y = call.inputs
         whole_y, whole_dy = (call.scratch(x.shape, x.dtype) for _ in range(2))
@@ -179,7 +179,7 @@ _weighted = operator(
 
 
 @_weighted.everywhere
-def _launch_weighted(call: Call) -> Launch:
+def _launch_weighted(call: Call) -> list[Launch]:
     data, scalars = call.inputs
     rows = data.reshape(data.shape[0], math.prod(data.shape[1:]))
     return launch_weighted_rows(rows, scalars, call.outputs[0].reshape(-1))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffe2py.errors import ArgumentError, ArityError, ShapeError, ValueRangeError
-from caffe2py.kernels.copy import launch_copy
+from caffe2py.kernels.copy import launch_constant
 from caffe2py.kernels.lengths import launch_expand_lengths, launch_map_ranges, launch_take, padding
 from caffe2py.kernels.segment import by_row
 from caffe2py.ops.segment.common import (
@@ -24,6 +24,7 @@ from caffe2py.registry.gradient import NoGradient, NotDifferentiable
 from caffe2py.registry.infer import Query, require_dtype, require_rank, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import TensorType, shape_text
 
@@ -55,11 +56,11 @@ _tile = operator(
 )
 
 
-@_tile.cpu_dynamic(reads=lambda op: [1])
+@_tile.everywhere_dynamic(reads=lambda op: [1])
 def _launch_tile(call: Call) -> list[Launch]:
     x, y = by_row(call.inputs[0]), by_row(call.outputs[0])
     rows = call.scratch((y.shape[0],), INT64)
-    launches = [launch_expand_lengths(call.inputs[1], rows)]
+    launches = launch_expand_lengths(call.inputs[1], rows)
     return [*launches, launch_take(x, rows, padding(call, x), y)]
 
 
@@ -102,9 +103,10 @@ _gather = operator(
 )
 
 
-@_gather.cpu_dynamic(reads=lambda op: [1, 2])
+@_gather.everywhere_dynamic(reads=lambda op: [1, 2])
 def _launch_gather(call: Call) -> list[Launch]:
-    items, lengths, indices = call.inputs
+    items = call.inputs[0]
+    lengths, indices = (on_host(x) for x in call.inputs[1:])
     ends = np.cumsum(lengths, dtype=np.int64)
     return _take_ranges(call, items, (ends - lengths)[indices], lengths[indices], call.outputs[0])
 
@@ -116,7 +118,7 @@ def _take_ranges(
     x, y = by_row(data), by_row(out)
     rows = call.scratch((y.shape[0],), INT64)
     counts = np.ascontiguousarray(lengths, np.int64)
-    launches = [launch_map_ranges(np.ascontiguousarray(starts, np.int64), counts, rows)]
+    launches = launch_map_ranges(np.ascontiguousarray(starts, np.int64), counts, rows)
     return [*launches, launch_take(x, rows, padding(call, x), y)]
 
 
@@ -174,13 +176,13 @@ _ranges = operator(
 )
 
 
-@_ranges.cpu_dynamic(reads=lambda op: [1])
+@_ranges.everywhere_dynamic(reads=lambda op: [1])
 def _launch_ranges(call: Call) -> list[Launch]:
-    data, ranges = call.inputs
+    data, ranges = call.inputs[0], on_host(call.inputs[1])
     sums = ranges[..., 1].sum(axis=1, dtype=np.int64).astype(np.int32)
     starts, lengths = ranges[..., 0].reshape(-1), ranges[..., 1].reshape(-1)
     launches = _take_ranges(call, data, starts, lengths, call.outputs[0])
-    return [*launches, launch_copy(sums, call.outputs[1])]
+    return [*launches, launch_constant(sums, call.outputs[1])]
 
 
 # ---------------------------------------------------------------- GatherRangesToDense

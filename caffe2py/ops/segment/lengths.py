@@ -28,6 +28,7 @@ from caffe2py.registry.gradient import NoGradient, NotDifferentiable
 from caffe2py.registry.infer import Query, product, require_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg
+from caffe2py.tensor.place import on_host
 from caffe2py.tensor.types import TensorType, shape_text
 
 _WHOLE = NotDifferentiable("lengths and ids are whole numbers")
@@ -56,8 +57,8 @@ _ids = operator(
 )
 
 
-@_ids.cpu_dynamic(reads=lambda op: [0])
-def _launch_ids(call: Call) -> Launch:
+@_ids.everywhere_dynamic(reads=lambda op: [0])
+def _launch_ids(call: Call) -> list[Launch]:
     return launch_expand_lengths(call.inputs[0], call.outputs[0])
 
 
@@ -77,8 +78,8 @@ _range_fill = operator(
 )
 
 
-@_range_fill.cpu_dynamic(reads=lambda op: [0])
-def _launch_range_fill(call: Call) -> Launch:
+@_range_fill.everywhere_dynamic(reads=lambda op: [0])
+def _launch_range_fill(call: Call) -> list[Launch]:
     return launch_expand_lengths(call.inputs[0], call.outputs[0], places=True)
 
 
@@ -104,8 +105,8 @@ _to_weights = operator(
 )
 
 
-@_to_weights.cpu_dynamic(reads=lambda op: [0])
-def _launch_weights(call: Call) -> Launch:
+@_to_weights.everywhere_dynamic(reads=lambda op: [0])
+def _launch_weights(call: Call) -> list[Launch]:
     return launch_weights(call.inputs[0], call.args.power, call.outputs[0])
 
 
@@ -136,7 +137,7 @@ _to_offsets = operator(
 
 
 @_to_offsets.everywhere
-def _launch_offsets(call: Call) -> Launch:
+def _launch_offsets(call: Call) -> list[Launch]:
     return launch_offsets(call.inputs[0], call.outputs[0])
 
 
@@ -161,7 +162,7 @@ _to_ranges = operator(
 
 
 @_to_ranges.everywhere
-def _launch_ranges(call: Call) -> Launch:
+def _launch_ranges(call: Call) -> list[Launch]:
     return launch_ranges(call.inputs[0], call.outputs[0])
 
 
@@ -310,10 +311,12 @@ def _reads_parts(op: OperatorDef) -> bool:
     return len(op.input) > 1
 
 
-@_split.cpu_dynamic(when=_reads_parts, reads=lambda op: [1] if _reads_parts(op) else [])
+@_split.everywhere_dynamic(
+    when=_reads_parts, reads=lambda op: [1] if _reads_parts(op) else [], anywhere=(1,)
+)
 def _launch_split(call: Call) -> Launch:
     lengths = call.inputs[0]
-    parts = int(call.inputs[1][0]) if len(call.inputs) > 1 else call.args.n_split
+    parts = int(on_host(call.inputs[1])[0]) if len(call.inputs) > 1 else call.args.n_split
     return launch_split_lengths(lengths, parts, call.outputs[0])
 
 
@@ -344,6 +347,6 @@ _masked = operator(
 
 
 @_masked.everywhere
-def _launch_masked(call: Call) -> Launch:
+def _launch_masked(call: Call) -> list[Launch]:
     lengths, mask = call.inputs
     return launch_masked_lengths(lengths, mask, call.outputs[0])

@@ -96,7 +96,7 @@ def _is_row(row):
     return row >= 0
 
 
-@_pack.cpu_dynamic(when=_by_longest, reads=lambda op: [0] if _by_longest(op) else [])
+@_pack.everywhere_dynamic(when=_by_longest, reads=lambda op: [0] if _by_longest(op) else [])
 def _launch_pack(call: Call) -> list[Launch]:
     lengths, data = call.inputs
     packed = call.outputs[0]
@@ -107,7 +107,7 @@ def _launch_pack(call: Call) -> list[Launch]:
     minus = call.args.pad_minf and x.dtype.kind == "f"
     pads = padding(call, x, -np.inf if minus else 0)
     launches = [
-        launch_map_padded(lengths, x.shape[0], most, rows, clip=True),
+        *launch_map_padded(lengths, x.shape[0], most, rows, clip=True),
         launch_take(x, rows, pads, y),
     ]
     if len(call.outputs) > 1:
@@ -165,14 +165,14 @@ def _flat_rows(x: Array) -> Array:
     return by_row(x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]))
 
 
-@_unpack.cpu_dynamic(reads=lambda op: [0])
+@_unpack.everywhere_dynamic(reads=lambda op: [0])
 def _launch_unpack(call: Call) -> list[Launch]:
     lengths, data = call.inputs
     y = by_row(call.outputs[0])
     x = _flat_rows(data)
     rows = call.scratch((y.shape[0],), INT64)
     most = data.shape[1]
-    return [launch_map_packed(lengths, most, rows), launch_take(x, rows, padding(call, x), y)]
+    return [*launch_map_packed(lengths, most, rows), launch_take(x, rows, padding(call, x), y)]
 
 
 # ---------------------------------------------------------------- PackRNNSequence
@@ -204,7 +204,7 @@ _pack_rnn = operator(
 )
 
 
-@_pack_rnn.cpu_dynamic(reads=lambda op: [1])
+@_pack_rnn.everywhere_dynamic(reads=lambda op: [1])
 def _launch_pack_rnn(call: Call) -> list[Launch]:
     values, lengths = call.inputs
     x = by_row(values)
@@ -212,7 +212,7 @@ def _launch_pack_rnn(call: Call) -> list[Launch]:
     rows = call.scratch((most, segments), INT64)
     y = call.outputs[0].reshape(most * segments, x.shape[1])
     return [
-        launch_map_padded(lengths, x.shape[0], most, rows, clip=False, places_first=True),
+        *launch_map_padded(lengths, x.shape[0], most, rows, clip=False, places_first=True),
         launch_take(x, rows, padding(call, x), y),
     ]
 
@@ -248,13 +248,13 @@ _unpack_rnn = operator(
 )
 
 
-@_unpack_rnn.cpu_dynamic(reads=lambda op: [1])
+@_unpack_rnn.everywhere_dynamic(reads=lambda op: [1])
 def _launch_unpack_rnn(call: Call) -> list[Launch]:
     values, lengths = call.inputs
     y, x = by_row(call.outputs[0]), _flat_rows(values)
     rows = call.scratch((y.shape[0],), INT64)
     return [
-        launch_map_packed(lengths, values.shape[0], rows, places_first=True),
+        *launch_map_packed(lengths, values.shape[0], rows, places_first=True),
         launch_take(x, rows, padding(call, x), y),
     ]
 
@@ -288,7 +288,7 @@ _reverse = operator(
 )
 
 
-@_reverse.cpu
+@_reverse.everywhere
 def _launch_reverse(call: Call) -> list[Launch]:
     data, lengths = call.inputs
     x, y = _flat_rows(data), _flat_rows(call.outputs[0])

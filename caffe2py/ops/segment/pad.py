@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from caffe2py.errors import ArgumentError, ArityError, NoGradientError, ShapeError, ValueRangeError
-from caffe2py.kernels.copy import launch_copy
+from caffe2py.kernels.copy import launch_constant, launch_copy
 from caffe2py.kernels.elementwise import NUMERIC
 from caffe2py.kernels.lengths import (
     launch_add,
@@ -41,6 +43,7 @@ from caffe2py.registry.gradient import (
 from caffe2py.registry.infer import Query, product, require_dtype, require_same_dtype
 from caffe2py.registry.operator import operator
 from caffe2py.registry.schema import Arg, Args
+from caffe2py.tensor.place import copy_of, device_of
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import TensorType, shape_text
 
@@ -67,9 +70,7 @@ def _lengths(call: Call, rows: int) -> Array:
     """The lengths, or that of the one segment there is."""
     if len(call.inputs) > 1:
         return call.inputs[1]
-    whole = call.scratch((1,), INT32)
-    whole[0] = rows
-    return whole
+    return copy_of(np.array([rows], np.int32), device_of(call.inputs[0]))
 
 
 def _resized(query: Query, step: int) -> Sequence[TensorType]:
@@ -165,7 +166,7 @@ _add = operator(
 )
 
 
-@_add.cpu_dynamic(when=_by_lengths, reads=lambda op: [1] if _by_lengths(op) else [])
+@_add.everywhere_dynamic(when=_by_lengths, reads=lambda op: [1] if _by_lengths(op) else [])
 def _launch_add(call: Call) -> list[Launch]:
     x, y = by_row(call.inputs[0]), by_row(call.outputs[0])
     start, end = _widths(call.args)
@@ -176,12 +177,17 @@ def _launch_add(call: Call) -> list[Launch]:
     rows = call.scratch((y.shape[0],), INT64)
     pads = call.scratch((2, x.shape[1]), x.dtype)
     launches = [
-        launch_copy(first, pads[:1]),
-        launch_copy(last, pads[1:]),
-        launch_map_between(lengths, start, end, rows),
+        _launch_pad_row(first, pads[:1]),
+        _launch_pad_row(last, pads[1:]),
+        *launch_map_between(lengths, start, end, rows),
         launch_take(x, rows, pads, y),
     ]
     return _with_lengths(call, lengths, start + end, launches)
+
+
+def _launch_pad_row(row: Array, pads: Array) -> Launch:
+    constant = isinstance(row, np.ndarray) and not isinstance(pads, np.ndarray)
+    return (launch_constant if constant else launch_copy)(row, pads)
 
 
 def _with_lengths(call: Call, lengths: Array, step: int, launches: list[Launch]) -> list[Launch]:
@@ -225,14 +231,14 @@ _remove = operator(
 )
 
 
-@_remove.cpu_dynamic(when=_by_lengths, reads=lambda op: [1] if _by_lengths(op) else [])
+@_remove.everywhere_dynamic(when=_by_lengths, reads=lambda op: [1] if _by_lengths(op) else [])
 def _launch_remove(call: Call) -> list[Launch]:
     x, y = by_row(call.inputs[0]), by_row(call.outputs[0])
     start, end = _widths(call.args)
     lengths = _lengths(call, x.shape[0])
     rows = call.scratch((y.shape[0],), INT64)
     launches = [
-        launch_map_inner(lengths, start, end, rows),
+        *launch_map_inner(lengths, start, end, rows),
         launch_take(x, rows, padding(call, x), y),
     ]
     return _with_lengths(call, lengths, -start - end, launches)
@@ -269,7 +275,7 @@ _gather = operator(
 
 
 @_gather.everywhere
-def _launch_gather(call: Call) -> Launch:
+def _launch_gather(call: Call) -> list[Launch]:
     data, lengths = call.inputs
     before, after = call.outputs[0], call.outputs[-1]
     return launch_sum_padding(by_row(data), lengths, *_widths(call.args), before, after)
@@ -309,13 +315,13 @@ _pad = operator(
 )
 
 
-@_pad.cpu
+@_pad.everywhere
 def _launch_pad(call: Call) -> list[Launch]:
     x, y = by_row(call.inputs[0]), by_row(call.outputs[0])
     lengths, most = call.inputs[1], call.args.target_length
     rows = call.scratch((lengths.size, most), INT64)
     return [
-        launch_map_padded(lengths, x.shape[0], most, rows, clip=False),
+        *launch_map_padded(lengths, x.shape[0], most, rows, clip=False),
         launch_take(x, rows, padding(call, x, call.args.padding_value), y),
     ]
 
@@ -359,13 +365,13 @@ _empty = operator(
 )
 
 
-@_empty.cpu_dynamic(reads=lambda op: [0])
+@_empty.everywhere_dynamic(reads=lambda op: [0])
 def _launch_empty(call: Call) -> list[Launch]:
     lengths, *features = call.inputs
     out, *results = call.outputs
     launches = [launch_at_least_one(lengths, out)]
     for x, y in zip(features, results, strict=True):
         rows = call.scratch((y.shape[0],), INT64)
-        launches.append(launch_map_empty(lengths, rows))
+        launches += launch_map_empty(lengths, rows)
         launches.append(launch_take(by_row(x), rows, padding(call, by_row(x)), by_row(y)))
     return launches

@@ -274,7 +274,7 @@ def _declare(form: Form) -> Operator:
         example=_example(form),
         arguments=_arguments(form),
     )
-    made.cpu_dynamic(
+    made.everywhere_dynamic(
         when=lambda op: _dynamic(form, op),
         reads=lambda op: [len(form.slots) - 1] if _dynamic(form, op) else [],
     )(lambda call: _launch(call, form))

@@ -102,7 +102,7 @@ _split = operator(
 )
 
 
-@_split.cpu_dynamic(reads=lambda op: [1])
+@_split.everywhere_dynamic(reads=lambda op: [1], anywhere=(1,))
 def _launch(call: Call) -> list[Launch]:
     x = call.inputs[0]
     axis = _axis(call.args, x.ndim)

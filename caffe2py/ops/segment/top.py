@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from caffe2py.errors import ShapeError, ValueRangeError
 from caffe2py.kernels.elementwise import FLOATS, NUMERIC
-from caffe2py.kernels.lengths import launch_segment_top, launch_segment_top_gradient
 from caffe2py.kernels.segment import walk_lengths
+from caffe2py.kernels.segment_top import launch_segment_top, launch_segment_top_gradient
 from caffe2py.ops.segment.common import INT32, differ, known_sum, require_vector
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.infer import Query, require_dtype, require_same_shape
@@ -85,4 +85,4 @@ def _launch_gradient(call: Call) -> list[Launch]:
     lengths, indices, dy = call.inputs
     dx = call.outputs[0]
     way = walk_lengths(call, lengths, dx.size, "elements")
-    return [*way.launches, launch_segment_top_gradient(dy, indices, way.offsets, dx)]
+    return [*way.launches, *launch_segment_top_gradient(dy, indices, way.offsets, dx)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
@@ -16,7 +17,7 @@ from caffe2py.tensor.types import DType, Shape, dtype_name, shape_text
 _FLAGS = SimpleNamespace(c_contiguous=True, writeable=True)
 
 #: The kind of device in DLPack's enumeration.
-_DLPACK_CUDA = 2
+DLPACK_CUDA = 2
 
 
 class DeviceArray:
@@ -86,9 +87,10 @@ class DeviceArray:
         """The same elements in another shape, one size of which may be -1."""
         sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
         known = math.prod(n for n in sizes if n != -1)
-        if -1 in sizes:
-            sizes = tuple((self.size // known if known else 0) if n == -1 else n for n in sizes)
-        if math.prod(sizes) != self.size:
+        free = list(sizes).count(-1)
+        if free == 1 and known:
+            sizes = tuple(self.size // known if n == -1 else n for n in sizes)
+        if free > 1 or min(sizes, default=0) < 0 or math.prod(sizes) != self.size:
             raise ShapeError(f"{shape_text(self.shape)} cannot be {shape_text(tuple(sizes))}")
         return self._at(0, sizes)
 
@@ -108,15 +110,17 @@ class DeviceArray:
 
     def __getitem__(self, key: Any) -> DeviceArray:
         """A range of the first axis, or the part at one place of it (or of several axes)."""
-        if key is Ellipsis:
-            return self
         if isinstance(key, tuple):
             part = self
-            for each in key[:-1]:
-                if isinstance(each, slice):
+            for place, each in enumerate(key):
+                if place < len(key) - 1 and (isinstance(each, slice) or each is Ellipsis):
                     raise self._refuse("a part of it that is not in one piece")
                 part = part[each]
-            return part[key[-1]] if key else part
+            return part
+        if key is Ellipsis:
+            return self
+        if not self.shape:
+            raise IndexError(f"{self!r} has no axis for {key!r}")
         rest = self.shape[1:]
         row = math.prod(rest) * self.itemsize
         if isinstance(key, slice):
@@ -124,7 +128,9 @@ class DeviceArray:
             if step != 1:
                 raise self._refuse("a part of it that is not in one piece")
             return self._at(first * row, (max(end - first, 0), *rest))
-        place = int(key)
+        if isinstance(key, bool | np.bool_) or not hasattr(key, "__index__"):
+            raise self._refuse(f"a part of it chosen by a {type(key).__name__}")
+        place = operator.index(key)
         if not -len(self) <= place < len(self):
             raise IndexError(f"{place} of {len(self)}")
         return self._at((place % len(self)) * row, rest)
@@ -140,16 +146,23 @@ class DeviceArray:
             "data": (self.address if self.size else 0, False),
             "strides": None,
             "version": 3,
-            "stream": 1,  # the legacy stream: all of ours has been waited for
+            "stream": None,  # all work on it has been waited for
         }
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """(CUDA, number of the device)."""
-        return _DLPACK_CUDA, self.device
+        return DLPACK_CUDA, self.device
 
-    def __dlpack__(self, *, stream: Any = None, **_: Any) -> Any:
-        """A DLPack capsule that shares the memory; all work on it has been waited for."""
-        return make_capsule(self, _DLPACK_CUDA, self.device)
+    def __dlpack__(
+        self, *, stream: Any = None, dl_device: Any = None, copy: Any = None, **_: Any
+    ) -> Any:
+        """A DLPack capsule that shares the memory; all work on it has been waited for.
+
+        Raises BufferError where a copy is asked for, or one on another device.
+        """
+        if copy or dl_device not in (None, self.__dlpack_device__()):
+            raise BufferError(f"{self!r} is shared as it is: FetchBlob copies")
+        return make_capsule(self, DLPACK_CUDA, self.device)
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         raise self._refuse("it as a numpy array")

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import functools
-import os
+import contextlib
+import operator
 import threading
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
 
-from caffe2py.errors import BlobTypeError, DeviceError, MemoryBudgetError
-from caffe2py.tensor.cuda.array import DeviceArray
+from caffe2py.errors import BlobTypeError, DeviceError, DTypeError, MemoryBudgetError
+from caffe2py.tensor.cuda.array import DLPACK_CUDA, DeviceArray
 from caffe2py.tensor.cuda.choose import driver
 from caffe2py.tensor.cuda.dlpack import Borrowed
 from caffe2py.tensor.cuda.driver import Driver
 from caffe2py.tensor.cuda.pool import Pool
 from caffe2py.tensor.tensor import Array
-from caffe2py.tensor.types import STRING, DType, Shape, checked_numel, dtype_name, shape_text
+from caffe2py.tensor.types import (
+    STRING,
+    DType,
+    Shape,
+    checked_numel,
+    dtype_name,
+    number_from_dtype,
+    shape_text,
+)
 
 __all__ = ["CudaDevice", "all_devices", "cuda_device", "from_outside", "to_host"]
 
@@ -35,6 +44,9 @@ class CudaDevice:
         self._stages = tuple(through.pinned(index, _STAGE) for _ in range(2))
         self._copied = tuple(through.event(index) for _ in range(2))
         self._copying = threading.Lock()
+        self._capturing = threading.Lock()
+        self._lanes: list[int] = []
+        self._events: list[int] = []
 
     def __str__(self) -> str:
         return f"cuda:{self.index}"
@@ -54,6 +66,19 @@ class CudaDevice:
     def synchronize(self) -> None:
         """Wait for all that nets have queued."""
         self.driver.synchronize(self.index, self.stream)
+
+    @contextlib.contextmanager
+    def capture(self, streams: int = 1, events: int = 0) -> Iterator[tuple[list[int], list[int]]]:
+        """Streams to note a graph on, and events, which are nobody else's meanwhile.
+
+        The main stream is none of them: another thread that waits for it would break the capture.
+        """
+        with self._capturing:
+            while len(self._lanes) < streams:
+                self._lanes.append(self.driver.stream(self.index))
+            while len(self._events) < events:
+                self._events.append(self.driver.event(self.index))
+            yield self._lanes[:streams], self._events[:events]
 
     def upload(self, source: Array, target: DeviceArray) -> None:
         """Copy host memory into an array of the same bytes; the source may change afterwards."""
@@ -93,14 +118,22 @@ class CudaDevice:
         )
 
 
-#: The process that has loaded CUDA, if one has.
-_loaded_by: list[int] = []
+_devices: dict[int, CudaDevice] = {}
+_making = threading.Lock()
 
 
-@functools.cache
-def _made(index: int) -> CudaDevice:
-    _loaded_by[:] = [os.getpid()]
+def cuda_device(index: int) -> CudaDevice:
+    """The device of this number; DeviceError if there is none, or a parent process has it."""
     through = driver()
+    found = _devices.get(index)
+    if found is None:
+        with _making:
+            found = _devices.get(index) or _made(through, index)
+            _devices[index] = found
+    return found
+
+
+def _made(through: Driver, index: int) -> CudaDevice:
     count = through.count()
     if not 0 <= index < count:
         have = ", ".join(f"cuda:{k}" for k in range(count)) or "none"
@@ -108,16 +141,6 @@ def _made(index: int) -> CudaDevice:
             f"there is no device cuda:{index}; there are: {have}", hint="caffe2py doctor"
         )
     return CudaDevice(through, index)
-
-
-def cuda_device(index: int) -> CudaDevice:
-    """The device of this number; DeviceError if there is none, or a parent process has it."""
-    if _loaded_by and os.getpid() not in _loaded_by:
-        raise DeviceError(
-            "this process was forked from one that has loaded CUDA, which does not survive a fork",
-            hint="multiprocessing's 'spawn', or nothing of CUDA before the fork",
-        )
-    return _made(index)
 
 
 def all_devices() -> list[CudaDevice]:
@@ -135,35 +158,58 @@ def to_host(array: Any) -> Array:
 def from_outside(value: Any) -> DeviceArray | None:
     """The device array of another library, sharing its memory; None if `value` is none.
 
-    It is taken by `__cuda_array_interface__` (CuPy, Numba, PyTorch) or DLPack. Raises DeviceError
-    for one that is not C-contiguous.
+    It is taken by `__cuda_array_interface__` (CuPy, Numba, PyTorch) or DLPack, when what its maker
+    has queued for it is done. Raises DeviceError for one that is not C-contiguous, DTypeError for
+    elements that no tensor has.
     """
     if isinstance(value, DeviceArray):
         return value
     interface = getattr(value, "__cuda_array_interface__", None)
     if interface is None:
         return _from_dlpack(value)
+    if interface.get("mask") is not None:
+        raise DeviceError("an array with a mask cannot be shared: copy it first")
     shape = tuple(interface["shape"])
-    dtype = np.dtype(interface["typestr"])
+    dtype = _checked(np.dtype(interface["typestr"]))
     steps = interface.get("strides")
-    array = DeviceArray(interface["data"][0], shape, dtype, _device_of(value), value)
+    array = DeviceArray(interface["data"][0] or 0, shape, dtype, _device_of(value), value)
     contiguous = tuple(
         int(np.prod(shape[k + 1 :], dtype=np.int64)) * dtype.itemsize for k in range(len(shape))
     )
     if steps is not None and tuple(steps) != contiguous and array.size:
         raise DeviceError("an array that is not C-contiguous cannot be shared: copy it first")
+    stream = interface.get("stream")
+    if stream is not None:
+        cuda_device(array.device).driver.synchronize(array.device, stream)
     return array
+
+
+def _checked(dtype: DType) -> DType:
+    """The type itself, if a tensor on a device can hold it."""
+    if not dtype.isnative or dtype.kind in "SUO":
+        raise DTypeError(f"a device holds numbers in this machine's order of bytes, found {dtype}")
+    number_from_dtype(dtype)
+    return dtype
 
 
 def _device_of(value: Any) -> int:
     device = getattr(value, "device", None)
-    number = getattr(device, "index", getattr(device, "id", device))
-    return number if isinstance(number, int) else 0
+    numbers: tuple[Any, ...] = (
+        device,
+        getattr(device, "index", None),
+        getattr(device, "id", None),
+    )
+    for number in numbers:
+        if hasattr(number, "__index__"):
+            return operator.index(number)
+    return 0
 
 
 def _from_dlpack(value: Any) -> DeviceArray | None:
     where = getattr(value, "__dlpack_device__", None)
-    if where is None or int(where()[0]) != 2:
+    if where is None or int(where()[0]) != DLPACK_CUDA:
         return None
-    taken = Borrowed(value.__dlpack__())
-    return DeviceArray(taken.address, taken.shape, taken.dtype, taken.number, taken)
+    # whoever made it lets our stream wait for what is queued on theirs
+    stream = cuda_device(int(where()[1])).stream
+    taken = Borrowed(value.__dlpack__(stream=stream))
+    return DeviceArray(taken.address, taken.shape, _checked(taken.dtype), taken.number, taken)

@@ -6,6 +6,7 @@ The structures are those of DLPack's specification, version 0.8 (without version
 from __future__ import annotations
 
 import ctypes
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,23 +48,12 @@ class _Managed(ctypes.Structure):
 _Deleter = ctypes.CFUNCTYPE(None, ctypes.POINTER(_Managed))
 _Managed._fields_ = [("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _Deleter)]
 
-_Destructor = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-_new = ctypes.pythonapi.PyCapsule_New
-_new.restype, _new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, _Destructor]
 _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+_is_valid = ctypes.pythonapi.PyCapsule_IsValid
+_is_valid.restype, _is_valid.argtypes = ctypes.c_int, [ctypes.py_object, ctypes.c_char_p]
 _rename = ctypes.pythonapi.PyCapsule_SetName
 _rename.restype, _rename.argtypes = ctypes.c_int, [ctypes.py_object, ctypes.c_char_p]
-# the same by address, for a destructor: the capsule has no references left to count
-_pointer_at = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)(
-    ("PyCapsule_GetPointer", ctypes.pythonapi)
-)
-_is_valid_at = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)(
-    ("PyCapsule_IsValid", ctypes.pythonapi)
-)
-
-#: What is lent out, with its array and its shape, until it is let go of.
-_lent: dict[int, tuple[Any, ...]] = {}
 
 
 class _Placed(Protocol):
@@ -72,40 +62,37 @@ class _Placed(Protocol):
     dtype: DType
 
 
-def _let_go(managed: Any) -> None:
-    _lent.pop(ctypes.addressof(managed.contents), None)
-
-
-def _unused(capsule: int) -> None:
-    if _is_valid_at(capsule, _NAME):
-        _lent.pop(_pointer_at(capsule, _NAME), None)
-
-
-_deleter, _destructor = _Deleter(_let_go), _Destructor(_unused)
-
-
 def make_capsule(array: _Placed, kind: int, number: int) -> Any:
-    """A capsule of an array on a device of a DLPack kind; the array lives as long as it."""
+    """A capsule of an array on a device of a DLPack kind; the array lives as long as it.
+
+    It is numpy's capsule of an array that is never looked into, with another device in it: what
+    lets go of it has to be C, for capsules end at moments when no Python may run.
+    """
     dtype = np.dtype(array.dtype)
-    shape = (ctypes.c_int64 * max(len(array.shape), 1))(*array.shape)
-    managed = _Managed()
-    tensor = managed.tensor
-    tensor.data = array.address
-    tensor.device = _Device(kind, number)
-    tensor.ndim = len(array.shape)
-    tensor.dtype = _Type(_CODES[dtype.kind], dtype.itemsize * 8, 1)
-    tensor.shape = ctypes.cast(shape, ctypes.POINTER(ctypes.c_int64))
-    managed.deleter = _deleter
-    place = ctypes.addressof(managed)
-    _lent[place] = managed, array, shape
-    return _new(place, _NAME, _destructor)
+    form = {
+        "shape": array.shape,
+        "typestr": f"|u{dtype.itemsize}" if dtype.itemsize == 1 else f"<u{dtype.itemsize}",
+        "data": (array.address, False),
+        "version": 3,
+    }
+    held: Any = np.asarray(SimpleNamespace(__array_interface__=form, array=array))
+    capsule = held.__dlpack__()
+    managed = ctypes.cast(_pointer(capsule, _NAME), ctypes.POINTER(_Managed)).contents
+    managed.tensor.device = _Device(kind, number)
+    managed.tensor.dtype = _Type(_CODES[dtype.kind], dtype.itemsize * 8, 1)
+    return capsule
 
 
 class Borrowed:
     """An array of another library: its form, and the promise to let go of it."""
 
     def __init__(self, capsule: Any) -> None:
-        """Take over what a capsule holds; DLPack allows that once."""
+        """Take over what a capsule holds; DLPack allows that once.
+
+        Raises DeviceError for a capsule that is used up, or an array that is not C-contiguous.
+        """
+        if not _is_valid(capsule, _NAME):
+            raise DeviceError(f"expected a DLPack capsule that nobody has taken, found {capsule!r}")
         place = _pointer(capsule, _NAME)
         _rename(capsule, _USED)
         self._managed = ctypes.cast(place, ctypes.POINTER(_Managed))
@@ -113,10 +100,7 @@ class Borrowed:
         self.kind, self.number = int(tensor.device.kind), int(tensor.device.number)
         self.address = int(tensor.data or 0) + int(tensor.byte_offset)
         self.shape: Shape = tuple(tensor.shape[k] for k in range(tensor.ndim))
-        code, bits, lanes = tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes
-        if code not in _KINDS or lanes != 1:
-            raise DTypeError(f"an array of DLPack's type {code} of {bits} bits is no tensor here")
-        self.dtype: DType = np.dtype(f"{_KINDS[code]}{bits // 8}")
+        self.dtype: DType = _dtype_of(tensor.dtype)
         if tensor.strides and not self._is_contiguous(tensor):
             raise DeviceError("an array that is not C-contiguous cannot be shared: copy it first")
 
@@ -132,3 +116,15 @@ class Borrowed:
         managed = getattr(self, "_managed", None)
         if managed is not None and managed.contents.deleter:
             managed.contents.deleter(managed)
+
+
+def _dtype_of(found: Any) -> DType:
+    kind = _KINDS.get(found.code)
+    if kind is not None and found.lanes == 1 and found.bits % 8 == 0:
+        try:
+            return np.dtype(f"{kind}{found.bits // 8}")
+        except TypeError:  # of a size that numpy has not
+            pass
+    raise DTypeError(
+        f"an array of DLPack's type {found.code} of {found.bits} bits is no tensor here"
+    )

@@ -43,6 +43,9 @@ class Driver(Protocol):
     #: Whether kernels are Python functions of the simulator, not machine code.
     simulated: bool
 
+    #: Whether NVIDIA's libraries compute on these devices.
+    runs_libraries: bool
+
     @property
     def version(self) -> int:
         """The CUDA version of the driver: 13020 for 13.2."""
@@ -55,6 +58,9 @@ class Driver(Protocol):
 
     def free_memory(self, device: int) -> int:
         """Bytes that are free on a device."""
+
+    def make_current(self, device: int) -> None:
+        """Let a device be the one that libraries use, in this thread."""
 
     def allocate(self, device: int, size: int) -> int:
         """The address of `size` > 0 new bytes, a multiple of 256."""

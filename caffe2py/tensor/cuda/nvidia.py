@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,10 @@ _FAULTS = (
     "CUDA_ERROR_ILLEGAL_INSTRUCTION",
     "CUDA_ERROR_ASSERT",
     "CUDA_ERROR_LAUNCH_TIMEOUT",
+    "CUDA_ERROR_HARDWARE_STACK_ERROR",
+    "CUDA_ERROR_INVALID_ADDRESS_SPACE",
+    "CUDA_ERROR_INVALID_PC",
+    "CUDA_ERROR_ECC_UNCORRECTABLE",
 )
 
 #: Events without a time, which cost less.
@@ -55,21 +60,24 @@ class _Graph:
         self.ready = ready
 
     def __del__(self) -> None:
-        self._owner.destroy_graph(self._device, self._graph, self.ready)
+        # at any moment, in any thread: in the middle of a capture too
+        self._owner.dropped.append((self._device, self._graph, self.ready))
 
 
 class NvidiaDriver:
     """The devices of this machine; DeviceError without a driver, or with one that is too old."""
 
     simulated = False
+    runs_libraries = True
 
     def __init__(self) -> None:
         self._api = _bindings()
         try:
             status = self._api.cuInit(0)[0]
-        except Exception as error:  # the bindings find no libcuda.so: their class has no fixed home
+        except Exception:  # the bindings find no libcuda.so: their class has no fixed home
             raise DeviceError(
-                f"no NVIDIA driver was found: {error}", hint="CAFFE2PY_CUDA=simulator, or the CPU"
+                "this machine has no NVIDIA driver (libcuda.so)",
+                hint="the CPU, or CAFFE2PY_CUDA=simulator",
             ) from None
         if status:
             raise DeviceError(
@@ -82,6 +90,10 @@ class NvidiaDriver:
                 f"{self.version % 1000 // 10}; expected {_OLDEST // 1000}.0 or later",
                 hint="a newer driver",
             )
+        self._count = int(self._do("cuDeviceGetCount"))
+        self._facts: dict[int, Facts] = {}
+        #: Graphs that nobody wants any more: (device, graph, what runs it).
+        self.dropped: collections.deque[tuple[int, Any, Any]] = collections.deque()
         self._contexts: dict[int, Any] = {}
         self._current = threading.local()
         self._lock = threading.Lock()
@@ -109,7 +121,8 @@ class NvidiaDriver:
 
     def _activate(self, device: int) -> None:
         """Make a device the current one of this thread."""
-        if getattr(self._current, "device", None) == device:
+        # where there are several, another library may have chosen another one since
+        if self._count == 1 and getattr(self._current, "device", None) == device:
             return
         with self._lock:
             if device not in self._contexts:
@@ -120,10 +133,15 @@ class NvidiaDriver:
 
     def count(self) -> int:
         """How many there are."""
-        return int(self._do("cuDeviceGetCount"))
+        return self._count
 
     def facts(self, device: int) -> Facts:
         """What the driver says of it."""
+        if device not in self._facts:
+            self._facts[device] = self._ask(device)
+        return self._facts[device]
+
+    def _ask(self, device: int) -> Facts:
         handle = self._do("cuDeviceGet", device)
         kinds = self._api.CUdevice_attribute
         major, minor, processors = (
@@ -142,6 +160,10 @@ class NvidiaDriver:
         """Bytes that nobody has, in any process."""
         self._activate(device)
         return int(self._do("cuMemGetInfo")[0])
+
+    def make_current(self, device: int) -> None:
+        """Let it be the current one of this thread."""
+        self._activate(device)
 
     # ---- memory
 
@@ -249,6 +271,7 @@ class NvidiaDriver:
 
     def begin_capture(self, device: int, stream: int) -> None:
         """Note what this thread queues."""
+        self._destroy_dropped()
         self._activate(device)
         mode = self._api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._do("cuStreamBeginCapture", stream, mode)
@@ -257,15 +280,22 @@ class NvidiaDriver:
         """A graph, ready to run."""
         self._activate(device)
         graph = self._do("cuStreamEndCapture", stream)
-        return _Graph(self, device, graph, self._do("cuGraphInstantiate", graph, 0))
+        try:
+            ready = self._do("cuGraphInstantiate", graph, 0)
+        except BaseException:
+            self._do("cuGraphDestroy", graph)
+            raise
+        return _Graph(self, device, graph, ready)
 
     def run_graph(self, device: int, stream: int, graph: Any) -> None:
         """Queue a graph."""
         self._activate(device)
         self._do("cuGraphLaunch", graph.ready, stream)
 
-    def destroy_graph(self, device: int, graph: Any, ready: Any) -> None:
-        """Give back a graph; the driver keeps what is still running."""
-        self._activate(device)
-        self._do("cuGraphExecDestroy", ready)
-        self._do("cuGraphDestroy", graph)
+    def _destroy_dropped(self) -> None:
+        """Give back graphs; the driver keeps what is still running."""
+        while self.dropped:
+            device, graph, ready = self.dropped.popleft()
+            self._activate(device)
+            self._do("cuGraphExecDestroy", ready)
+            self._do("cuGraphDestroy", graph)

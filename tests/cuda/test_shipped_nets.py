@@ -1,0 +1,121 @@
+"""The nets of nets/, with few channels and small images, give on a device what the CPU gives."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import caffe2py.core  # noqa: F401  (brings in the operators)
+from caffe2py.executor.workspace import Workspace
+from caffe2py.predictor.load import load_model
+from caffe2py.predictor.placing import place
+from caffe2py.predictor.session import Session
+from caffe2py.proto.caffe2_pb2 import NetDef
+from caffe2py.registry.infer_net import Walk
+from caffe2py.tensor.device import Device
+from caffe2py.tensor.types import TensorType
+
+NETS = Path(__file__).parents[2] / "nets"
+sys.path.insert(0, str(NETS))
+netkit = importlib.import_module("netkit")
+
+GPU = Device("cuda")
+
+#: Net -> (what numbers of channels are divided by, shape of an input without the batch).
+SIZES = {
+    "alexnet": (32, (3, 67, 67)),
+    "inception_v1": (64, (3, 32, 32)),
+    "lenet": (10, (1, 16, 16)),
+    "mlp": (16, (20,)),
+    "resnet50": (64, (3, 16, 16)),
+    "squeezenet": (32, (3, 35, 35)),
+}
+BATCH = 2
+
+
+class Reduced(netkit.Layers):
+    """Layers with fewer channels, of whatever comes in."""
+
+    factor = 1
+    shape: tuple[int, ...] = ()
+
+    def _sizes(self, x):
+        known = Walk({"data": TensorType(np.dtype(np.float32), (BATCH, *self.shape))})
+        for net in (self.init_net, self.net):
+            for _ in known.steps(net.Proto()):
+                pass
+        return known.types[str(x)].full_shape
+
+    def _fewer(self, count, group=1):
+        return max(1, count // self.factor // group) * group
+
+    def conv(self, x, name, channels, kernel, *, group=1, **args):
+        channels = self._sizes(x)[1], self._fewer(channels[1], group)
+        return super().conv(x, name, channels, kernel, group=group, **args)
+
+    def fc(self, x, name, sizes):
+        deep = int(np.prod(self._sizes(x)[1:]))
+        count = sizes[1] if sizes[1] <= 10 else self._fewer(sizes[1])
+        return super().fc(x, name, (deep, count))
+
+    def batch_norm(self, x, name, channels, factor=1.0):
+        return super().batch_norm(x, name, self._sizes(x)[1], factor)
+
+    def dropout(self, x, ratio):
+        return self.net.Dropout(x, [f"{x}_kept", f"{x}_mask"], is_test=1, ratio=ratio)[0]
+
+
+def built(name, monkeypatch):
+    """The init net, the net with a loss and its gradients, and the blobs to compare."""
+    factor, shape = SIZES[name]
+    layers = type("Layers", (Reduced,), {"factor": factor, "shape": shape})
+    monkeypatch.setattr(netkit, "Layers", layers)
+    init, net = importlib.import_module(name).build()
+    prob = net.Proto().external_output[0]
+    loss = net.AveragedLoss(net.LabelCrossEntropy([prob, "label"], "losses"), "loss")
+    gradients = net.AddGradientOperators([loss])
+    weights = [n for n in init.Proto().external_output if n in gradients]
+    return init.Proto(), net.Proto(), [prob, "loss", *(str(gradients[n]) for n in weights)]
+
+
+def run(net: NetDef, arrays, where) -> Workspace:
+    workspace = Workspace()
+    for name, array in arrays.items():
+        workspace.feed(name, array, where.get(name, Device()))
+    workspace.run_net_once(net)
+    return workspace
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_forward_and_backward(name, monkeypatch):
+    init, net, looked_at = built(name, monkeypatch)
+    rng = np.random.default_rng(0)
+    made = Workspace()
+    made.run_net_once(init)
+    arrays = {n: made.fetch_array(n) for n in init.external_output}
+    arrays["data"] = rng.standard_normal((BATCH, *SIZES[name][1])).astype(np.float32)
+    classes = arrays[[n for n in arrays if n.endswith("_b")][-1]].size
+    arrays["label"] = rng.integers(0, classes, BATCH).astype(np.int32)
+    placed, where = place(net, GPU)
+    left = {op.type for op in placed.op if not op.device_option.device_type}
+    assert not left, f"on the CPU all the same: {left}"
+    right, found = run(net, arrays, {}), run(placed, arrays, where)
+    for blob in looked_at:
+        expected, answer = right.fetch_array(blob), found.fetch_array(blob)
+        scale = max(1e-3, float(np.abs(expected).max()))
+        assert np.abs(answer - expected).max() / scale < 1e-4, blob
+
+
+def test_the_digits_that_ship():
+    """Trained weights."""
+    model = load_model(NETS / "digits")
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 1, 8, 8)).astype(np.float32)
+    answers = []
+    for device in (None, GPU):
+        session = Session(model, device)
+        session.feed("data", pixels)
+        session.run()
+        answers.append(session.fetch(["prob"])["prob"])
+    assert np.abs(answers[0] - answers[1]).max() < 1e-5
