@@ -22,7 +22,7 @@ from caffe2py.errors import (
 from caffe2py.executor.workspace import Workspace
 from caffe2py.proto.args import make_argument
 from caffe2py.proto.caffe2_pb2 import NetDef, OperatorDef
-from caffe2py.tensor.memory import memory_budget
+from caffe2py.tensor.memory import _default_budget
 
 
 def op(type_, inputs, outputs, **args):
@@ -321,4 +321,4 @@ def test_two_fixed_outputs_in_one_blob_are_refused(workspace):
 def test_a_budget_that_is_no_number_is_named(monkeypatch):
     monkeypatch.setenv("CAFFE2PY_MAX_MEMORY", "1e9")
     with pytest.raises(UsageError, match="CAFFE2PY_MAX_MEMORY is '1e9'; expected a number"):
-        memory_budget.__wrapped__()
+        _default_budget.__wrapped__()

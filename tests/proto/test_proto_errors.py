@@ -23,6 +23,7 @@ def test_exit_codes():
         "NetError": 3,
         "UnknownOperatorError": 4,
         "UnsupportedError": 4,
+        "TrustError": 4,
         "NoGradientError": 4,
         "DeviceError": 4,
         "MissingBlobError": 1,

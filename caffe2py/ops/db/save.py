@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from caffe2py.adapters.db import Mode, open_database
-from caffe2py.errors import ArgumentError
+from caffe2py.errors import ArgumentError, ShapeError
 from caffe2py.ops.db.common import ABSOLUTE, CHUNK, DB_TYPE, full_path, require_text
 from caffe2py.registry.context import Call
 from caffe2py.registry.gradient import NotDifferentiable
@@ -168,7 +168,10 @@ def _periodic(name: str, signature: str) -> None:
     def save_sometimes(call: Call) -> None:
         if not call.input_count:
             raise ArgumentError(f"{name} needs an input: the number of the iteration")
-        number = int(on_host(call.inputs[0]).reshape(-1)[0])
+        numbers = on_host(call.inputs[0])
+        if not numbers.size:
+            raise ShapeError("input 0 must hold the number of the iteration, found no element")
+        number = int(numbers.reshape(-1)[0])
         if number % call.args.every == 0:
             _save(call, numbered(call.args.db, number))
 
