@@ -92,6 +92,11 @@ class _Simulated:
         return self.function(value) if of_this_package(value) else value
 
 
+#: Seconds after which Python goes on with another thread while a kernel is simulated: the
+#: simulator asks again and again whether all threads have come to a barrier.
+_SWITCH = 2e-5
+
+
 def _array_at(address: int, shape: tuple[int, ...], dtype: Any) -> Any:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if not size:
@@ -117,7 +122,12 @@ def simulated(code: Code) -> Callable[[int, int, Any], None]:
             values[k : k + 1].view(kind)[0] if kind != np.int64 else int(values[k])
             for k, kind in enumerate(kinds)
         ]
-        start[grid, block](*arguments)
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH)
+        try:
+            start[grid, block](*arguments)
+        finally:
+            sys.setswitchinterval(before)
 
     run.__name__ = code.function.__name__
     return run
