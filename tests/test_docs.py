@@ -157,4 +157,6 @@ def test_paragraphs_have_even_lines():
 
 def test_engines_are_named():
     greedy = [o for o in registered().values() if ("cpu", "GREEDY") in o.kernels]
-    assert {describe.devices(o) for o in greedy} == {"cpu (engines: GREEDY)"}
+    assert {describe.devices(o) for o in greedy} == {
+        "cpu (engines: GREEDY), cuda",
+    }

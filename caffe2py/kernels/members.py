@@ -13,7 +13,7 @@ from caffe2py.kernels.jit import kernel
 from caffe2py.kernels.parallel import CHUNK, by_rows
 from caffe2py.registry.context import Launch
 from caffe2py.tensor.late import late
-from caffe2py.tensor.place import on_host
+from caffe2py.tensor.place import copy_into, on_host
 from caffe2py.tensor.tensor import Array
 from caffe2py.tensor.types import STRING
 
@@ -39,7 +39,7 @@ def launch_members(x: Array, values: Collection[Any], y: Array) -> Launch:
         known = frozenset(values)
 
         def look_up() -> None:
-            y[...] = [text in known for text in x]
+            copy_into(y, np.array([text in known for text in x], bool))
 
         return launch_python(look_up)
     if x.dtype == np.bool_:

@@ -31,6 +31,9 @@ def place(net: NetDef, device: Device) -> tuple[NetDef, dict[str, Device]]:
             if name not in written:
                 where.setdefault(name, option)
         written.update(op.output)
+    # nets need not declare what comes in
+    undeclared = where.keys() - set(moved.external_input)
+    moved.external_input.extend(sorted(undeclared))
     given = {name: Device.from_option(option) for name, option in where.items()}
     placed, _ = InjectCrossDeviceCopies(Net(moved), where)
     result = clone(placed.Proto(), net.name)

@@ -12,6 +12,7 @@ import pytest
 
 from caffe2py.kernels.cuda import functions
 from caffe2py.tensor.cuda import choose, devices
+from caffe2py.tensor.cuda.presence import cuda_device_count
 
 #: What the simulator sets besides, so that numba.cuda is loaded as one.
 SETTINGS = {"CAFFE2PY_CUDA": "simulator:2", "NUMBA_ENABLE_CUDASIM": "1"}
@@ -23,8 +24,18 @@ def _forget():
     functions._functions.clear()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def real(request):
+    """Whether a real device is asked for, by `pytest -m gpu`."""
+    return "gpu" in request.config.option.markexpr.split()
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _simulator():
+def _simulator(real):
+    if real:
+        assert cuda_device_count(), "there is no GPU, or no driver: caffe2py doctor"
+        yield
+        return
     before = {name: os.environ.get(name) for name in SETTINGS}
     os.environ.update(SETTINGS)
     _forget()

@@ -32,6 +32,12 @@ SIZES = {
     "resnet50": (64, (3, 16, 16)),
     "squeezenet": (32, (3, 35, 35)),
 }
+#: The shapes for which they are made.
+WHOLE = dict.fromkeys(SIZES, (3, 224, 224)) | {
+    "alexnet": (3, 227, 227),
+    "lenet": (1, 28, 28),
+    "mlp": (784,),
+}
 BATCH = 1
 CLASSES = 1000
 
@@ -70,9 +76,9 @@ class Reduced(netkit.Layers):
         return self.net.Dropout(x, [f"{x}_kept", f"{x}_mask"], is_test=1, ratio=ratio)[0]
 
 
-def built(name, monkeypatch):
+def built(name, monkeypatch, real):
     """The init net, the net with a loss and its gradients, and the blobs to compare."""
-    factor, shape = SIZES[name]
+    factor, shape = (1, WHOLE[name]) if real else SIZES[name]
     layers = type("Layers", (Reduced,), {"factor": factor, "shape": shape})
     monkeypatch.setattr(netkit, "Layers", layers)
     init, net = importlib.import_module(name).build()
@@ -91,14 +97,16 @@ def run(net: NetDef, arrays, where) -> Workspace:
     return workspace
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", SIZES)
-def test_forward_and_backward(name, monkeypatch):
-    init, net, looked_at = built(name, monkeypatch)
+def test_forward_and_backward(name, monkeypatch, real):
+    init, net, looked_at = built(name, monkeypatch, real)
     rng = np.random.default_rng(0)
     made = Workspace()
     made.run_net_once(init)
     arrays = {n: made.fetch_array(n) for n in init.external_output}
-    arrays["data"] = rng.standard_normal((BATCH, *SIZES[name][1])).astype(np.float32)
+    shape = WHOLE[name] if real else SIZES[name][1]
+    arrays["data"] = rng.standard_normal((BATCH, *shape)).astype(np.float32)
     classes = arrays[[n for n in arrays if n.endswith("_b")][-1]].size
     arrays["label"] = rng.integers(0, classes, BATCH).astype(np.int32)
     placed, where = place(net, GPU)
@@ -111,6 +119,7 @@ def test_forward_and_backward(name, monkeypatch):
         assert np.abs(answer - expected).max() / scale < 1e-4, blob
 
 
+@pytest.mark.gpu
 def test_the_digits_that_ship():
     """Trained weights."""
     model = load_model(NETS / "digits")

@@ -31,7 +31,7 @@ def test_nothing_is_wrong():
 
 
 def on_cuda():
-    made = net(op("Relu", "x", "y"))
+    made = net(op("StringJoin", "x", "y"))
     made.op[0].device_option.device_type = PROTO_CUDA
     return made
 
@@ -56,7 +56,7 @@ CASES = [
     (net(op("Add", "x u", "y", broadcst=1)), ArgumentError, "did you mean 'broadcast'"),
     (net(op("Add", "x u", "y", broadcast="yes")), ArgumentError, "'broadcast': expected a bool"),
     (net(op("Softmax", "x", "x"), op("LRN", "x", "x")), InplaceError, "op #1 LRN"),
-    (on_cuda(), UnsupportedError, r"op #0 Relu: .*on the device 'cuda:0'"),
+    (on_cuda(), UnsupportedError, r"op #0 StringJoin: .*on the device 'cuda:0'"),
     (if_net(net(op("Rellu", "a", "b"), name="inner")), UnknownOperatorError, "net 'inner', op #0"),
     (typed("fast"), NetError, "has the type 'fast'; known"),
     (net(op("Relu", "b", "c"), op("Relu", "a", "b")), MissingBlobError, "only op #1 Relu makes it"),

@@ -163,8 +163,9 @@ def test_lookup_explains_what_it_does_not_find():
 def test_devices_and_engines():
     relu = lookup("Relu")
     assert relu.kernel(Device(), "CUDNN,NNPACK") is relu.kernel(Device())
-    with pytest.raises(UnsupportedError, match="'Relu' on the device 'cuda:1': it has kernels for"):
-        relu.kernel(Device("cuda", 1))
+    assert relu.kernel(Device("cuda", 1)) is relu.kernel(Device("cuda"))
+    with pytest.raises(UnsupportedError, match="'StringJoin' on the device 'cuda:1': it has kern"):
+        lookup("StringJoin").kernel(Device("cuda", 1))
 
 
 def test_an_operator_of_ones_own_in_ten_lines():

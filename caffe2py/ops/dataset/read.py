@@ -269,7 +269,7 @@ check = operator(
 )
 
 
-@check.everywhere_dynamic()
+@check.cpu_dynamic()
 def check_consistency(call: Call) -> None:
     """Look."""
     tree = Tree(require_fields(call.args.fields))
