@@ -100,9 +100,13 @@ def chosen(codes: list[Code]) -> list[Code]:
     ]
 
 
-def report(number: int) -> tuple[int, int, int]:
-    """Registers, bytes spilled and bytes of stack of a job, as the assembler says."""
-    text = functions.compile_code(*_jobs[number]).report
+def report(number: int) -> tuple[int, int, int] | str:
+    """Registers, bytes spilled and bytes of stack of a job, as the assembler says; or what fails."""
+    try:
+        text = functions.compile_code(*_jobs[number]).report
+    except Exception as error:
+        code, target = _jobs[number]
+        return f"{name_of(code)} for sm_{target[0]}{target[1]}: {type(error).__name__}: {error!s:.300}"
     registers = re.search(r"Used (\d+) registers", text)
     stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", text)
     if registers is None or stack is None:
@@ -115,6 +119,9 @@ def rows_of(codes: list[Code]) -> list[str]:
     _jobs[:] = [(code, target) for code in codes for target in TARGETS]
     with multiprocessing.get_context("fork").Pool() as pool:
         figures = pool.map(report, range(len(_jobs)), chunksize=len(TARGETS))
+    failed = [each for each in figures if isinstance(each, str)]
+    if failed:
+        raise SystemExit("\n".join(failed))
     rows = []
     for k, code in enumerate(codes):
         columns = zip(*figures[k * len(TARGETS) : (k + 1) * len(TARGETS)], strict=True)

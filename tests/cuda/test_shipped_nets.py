@@ -13,6 +13,7 @@ from caffe2py.predictor.load import load_model
 from caffe2py.predictor.placing import place
 from caffe2py.predictor.session import Session
 from caffe2py.proto.caffe2_pb2 import NetDef
+from caffe2py.proto.files import read_net
 from caffe2py.registry.infer_net import Walk
 from caffe2py.tensor.device import Device
 from caffe2py.tensor.types import TensorType
@@ -131,3 +132,20 @@ def test_the_digits_that_ship():
         session.run()
         answers.append(session.fetch(["prob"])["prob"])
     assert np.abs(answers[0] - answers[1]).max() < 1e-5
+
+
+@pytest.mark.gpu
+def test_the_operators_that_it_began_with():
+    """Their net has gradients in it, and an operator that empties the workspace is not among it."""
+    init, net = (read_net(NETS / "seed_operators" / f"{n}_net.pbtxt") for n in ("init", "predict"))
+    made = Workspace()
+    made.run_net_once(init)
+    arrays = {name: made.fetch_array(name) for name in made.blobs()}
+    arrays["data"] = np.random.default_rng(2).uniform(1, 3, (2, 1, 3)).astype(np.float32)
+    placed, where = place(net, GPU)
+    assert not {op.type for op in placed.op if not op.device_option.device_type}
+    right, found = run(net, arrays, {}), run(placed, arrays, where)
+    for blob in net.external_output:
+        expected, answer = right.fetch_array(blob), found.fetch_array(blob)
+        assert answer.dtype == expected.dtype
+        assert np.allclose(answer, expected, rtol=1e-6), blob

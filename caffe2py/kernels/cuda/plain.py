@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.kernels import vectormath
+from caffe2py.kernels import roots, vectormath
+from caffe2py.kernels.cuda.threads import cuda
 
 # ---------------------------------------------------------------- numbers
 
@@ -94,8 +95,14 @@ def rsqrt(x: Any) -> Any:
     return 1 / math.sqrt(x)
 
 
+def third_root(x: Any) -> Any:
+    """The cube root, of negative numbers, too."""
+    return math.copysign(cuda.cbrt(math.fabs(x)), x)
+
+
 #: By-type function of the CPU's -> the device's.
 MATHEMATICS: dict[Any, Callable[..., Any]] = {
+    roots.third_root: third_root,
     vectormath.exp: math.exp,
     vectormath.exp_down: math.exp,
     vectormath.expm1: math.expm1,

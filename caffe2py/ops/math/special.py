@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from caffe2py.kernels.elementwise import FLOATS, NUMERIC, elementwise
+from caffe2py.kernels.roots import third_root
 from caffe2py.kernels.vectormath import erf, exp, log, rsqrt
 from caffe2py.registry.schema import Arg
 
@@ -43,7 +42,7 @@ def cube_gradient(dy, x):
 )
 def cube_root(x):
     """Y = the cube root of X, of negative numbers, too."""
-    return np.cbrt(x)
+    return third_root(x)
 
 
 @elementwise("CbrtGradient", "dY, Y -> dX", dtypes=FLOATS, inplace={0: 0})

@@ -40,7 +40,7 @@ class CudaDevice:
         self.driver = through
         self.index = index
         self.pool = Pool(through, index)
-        self.stream = through.stream(index)
+        self.stream = through.stream(index, main=True)
         self._stages = tuple(through.pinned(index, _STAGE) for _ in range(2))
         self._copied = tuple(through.event(index) for _ in range(2))
         self._copying = threading.Lock()

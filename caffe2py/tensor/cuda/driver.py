@@ -71,8 +71,11 @@ class Driver(Protocol):
     def pinned(self, device: int, size: int) -> Array:
         """Host memory of `size` bytes that copies reach directly, kept for good."""
 
-    def stream(self, device: int) -> int:
-        """A new stream."""
+    def stream(self, device: int, *, main: bool = False) -> int:
+        """A new stream.
+
+        The `main` one and the legacy stream, on which other libraries queue, wait for each other.
+        """
 
     def event(self, device: int) -> int:
         """A new event."""

@@ -219,7 +219,7 @@ class NullDriver:
 
     # ---- streams
 
-    def stream(self, device: int) -> int:
+    def stream(self, device: int, *, main: bool = False) -> int:
         """A new stream."""
         self._refuse_capturing(device, "a stream is made")
         number = next(self._numbers)

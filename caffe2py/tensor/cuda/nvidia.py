@@ -214,10 +214,10 @@ class NvidiaDriver:
 
     # ---- streams and events
 
-    def stream(self, device: int) -> int:
-        """One that does not wait for the legacy stream."""
+    def stream(self, device: int, *, main: bool = False) -> int:
+        """One that does not wait for the legacy stream, unless it is the `main` one."""
         self._activate(device)
-        return int(self._do("cuStreamCreate", _NON_BLOCKING))
+        return int(self._do("cuStreamCreate", 0 if main else _NON_BLOCKING))
 
     def event(self, device: int) -> int:
         """One without a time."""
