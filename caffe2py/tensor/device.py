@@ -24,7 +24,8 @@ class Device:
         match = re.fullmatch(r"([a-z]+)(?::(\d+))?", text.strip().lower())
         if not match or match[1] not in _NAMES:
             raise DeviceError(f"{text!r} is not a device; expected 'cpu', 'cuda' or 'cuda:N'")
-        return cls("cuda" if match[1] == "gpu" else match[1], int(match[2] or 0))
+        kind = "cuda" if match[1] == "gpu" else match[1]
+        return cls(kind, 0 if kind == "cpu" else int(match[2] or 0))
 
     @classmethod
     def from_option(cls, option: DeviceOption) -> Device:
@@ -33,7 +34,8 @@ class Device:
             kind = DeviceTypeProto.Name(option.device_type)
         except ValueError:
             raise DeviceError(f"device_type {option.device_type} is unknown") from None
-        return cls(kind.removeprefix("PROTO_").lower(), max(option.device_id, 0))
+        name = kind.removeprefix("PROTO_").lower()
+        return cls(name, 0 if name == "cpu" else max(option.device_id, 0))
 
     def to_option(self) -> DeviceOption:
         """The DeviceOption that names this device."""
