@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import caffe2py.core  # noqa: F401  (brings in the operators)
+from caffe2py.executor import session as _session
 from caffe2py.executor.benchmark import BenchmarkNet, BenchmarkNetOnce
 from caffe2py.executor.inputs import blob_name, net_name, stringify_proto
 from caffe2py.executor.native import C
@@ -21,7 +22,6 @@ from caffe2py.executor.session import (
     CurrentWorkspace,
     DeleteNet,
     DeserializeBlob,
-    FeedBlob,
     FetchBlob,
     FetchBlobs,
     FetchInt8Blob,
@@ -59,7 +59,9 @@ from caffe2py.executor.session import (
     operator_tracebacks,
 )
 from caffe2py.executor.workspace import Workspace
+from caffe2py.graph.scope import CurrentDeviceScope
 from caffe2py.graph.scope import CurrentNameScope as GetNameScope
+from caffe2py.proto.caffe2_pb2 import DeviceOption
 from caffe2py.tensor.tensor import Int8Tensor
 
 StringifyBlobName = blob_name
@@ -122,6 +124,15 @@ __all__ = [
     "is_asan",
     "operator_tracebacks",
 ]
+
+
+def FeedBlob(name: Any, arr: Any, device_option: DeviceOption | None = None) -> bool:
+    """Copy a value into a blob, which is made if necessary. Returns True.
+
+    As `executor.session.FeedBlob`; without a device option the one of the device scope holds.
+    """
+    option = CurrentDeviceScope() if device_option is None else device_option
+    return _session.FeedBlob(name, arr, option)
 
 
 def __getattr__(name: str) -> Any:

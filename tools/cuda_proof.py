@@ -101,12 +101,14 @@ def chosen(codes: list[Code]) -> list[Code]:
 
 
 def report(number: int) -> tuple[int, int, int] | str:
-    """Registers, bytes spilled and bytes of stack of a job, as the assembler says; or what fails."""
+    """Registers, bytes spilled and bytes of stack of a job; or what fails."""
     try:
         text = functions.compile_code(*_jobs[number]).report
     except Exception as error:
         code, target = _jobs[number]
-        return f"{name_of(code)} for sm_{target[0]}{target[1]}: {type(error).__name__}: {error!s:.300}"
+        return (
+            f"{name_of(code)} for sm_{target[0]}{target[1]}: {type(error).__name__}: {error!s:.300}"
+        )
     registers = re.search(r"Used (\d+) registers", text)
     stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores", text)
     if registers is None or stack is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import IO, Self
@@ -155,8 +156,9 @@ class MiniDB:
             self.abort()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.close()
+        if not sys.is_finalizing():  # then there is not much left to close it with
+            with contextlib.suppress(Exception):
+                self.close()
 
     def _begin(self) -> IO[bytes]:
         folder, name = os.path.split(os.path.abspath(self._path))  # noqa: PTH100

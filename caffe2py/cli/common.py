@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import click
 from caffe2py.errors import UsageError
 from caffe2py.registry.threads import set_thread_count, thread_count
 from caffe2py.registry.trust import Trust, parse_needs
-from caffe2py.tensor.memory import set_memory_budget
+from caffe2py.tensor.memory import parse_size, set_memory_budget
 
 __all__ = [
     "as_json",
@@ -28,7 +27,6 @@ __all__ = [
     "json_option",
     "model_options",
     "number",
-    "parse_size",
     "plain",
     "print_json",
     "table",
@@ -166,14 +164,6 @@ def _limit_memory(context: click.Context, parameter: click.Parameter, value: str
     if value is not None:
         before = set_memory_budget(parse_size(value))
         context.call_on_close(lambda: set_memory_budget(before))
-
-
-def parse_size(text: str) -> int:
-    """A number of bytes: "1000000", "500M", "4G" (of 1024 each); UsageError for anything else."""
-    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise UsageError(f"'{text}' is no size", hint="500M, or 4G")
-    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
 def image_options(function: F) -> F:

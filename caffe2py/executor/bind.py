@@ -476,13 +476,16 @@ class BoundOperator:
         array = self.input_blobs[index].array
         return None if array is None else on_host(array)
 
+    def place_of(self, index: int) -> Device | None:
+        """Where the operator looks for an input; None: wherever it is."""
+        if self._host_inputs is None or index in self._anywhere:
+            return None
+        return CPU if index in self._host_inputs else self.device
+
     def _require_place(self, index: int, array: Array) -> None:
         """An input has to be where the operator looks for it."""
-        if self._host_inputs is None or index in self._anywhere or array.dtype == STRING:
-            return
-        expected = CPU if index in self._host_inputs else self.device
-        found = device_of(array)
-        if found != expected:
+        expected, found = self.place_of(index), device_of(array)
+        if expected is not None and expected != found and array.dtype != STRING:
             if expected != CPU:
                 late("tensor.cuda.devices", "cuda_device")(expected.index)  # is there one at all?
             raise DeviceError(

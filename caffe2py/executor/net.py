@@ -30,7 +30,7 @@ from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.registry.context import Launch
 from caffe2py.registry.operator import service
 from caffe2py.registry.threads import thread_count
-from caffe2py.tensor.device import Device
+from caffe2py.tensor.device import CPU, Device
 from caffe2py.tensor.place import on_host, overlap
 from caffe2py.tensor.tensor import Array, Blob
 
@@ -371,6 +371,13 @@ class CreatedNet:
             self._watched = tuple(blob for blob in written.values() if blob.watched)
         for blob in self._watched:
             blob.written()
+
+    def place_of(self, name: str) -> Device:
+        """The device on which the net looks for a blob that comes in."""
+        for operator in self.operators:
+            if name in operator.op.input:
+                return operator.place_of(list(operator.op.input).index(name)) or CPU
+        return CPU
 
     def memory(self) -> MemoryReport:
         """The bytes that its arrays take, as far as it has run."""

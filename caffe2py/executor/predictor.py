@@ -94,8 +94,9 @@ class Predictor:
         external inputs), or a mapping from names to arrays. UsageError for more inputs than the net
         has, MissingBlobError for a name that it does not have.
         """
+        net = self.workspace.net(self._net.name)
         for name, value in self._named(inputs).items():
-            self.workspace.feed(name, value)
+            self.workspace.feed(name, value, net.place_of(name))
         self._follow_weights()
         self.workspace.run_net(self._net.name)
         return [self.workspace.fetch(name) for name in self.output_names]

@@ -475,17 +475,17 @@ def launch_top_gradient(dy: Array, indices: Array, dx: Array) -> Launch:
 
 @kernel()
 def _flexible_top(x, counts, values, places, y, indices):
-    """The first counts[r] elements of each row in order, one row after another."""
+    """The first counts[r] elements of each row of x[:, :, 0] in order, one row after another."""
     at = 0
     for r in range(x.shape[0]):
         count = counts[r]
         for k in range(count):
-            values[k], places[k] = x[r, k], k
+            values[k], places[k] = x[r, k, 0], k
         for k in range(count // 2 - 1, -1, -1):
             _sift(values, places, k, count)
         for k in range(count, x.shape[1]):
-            if _before(x[r, k], k, values[0], places[0]):
-                values[0], places[0] = x[r, k], k
+            if _before(x[r, k, 0], k, values[0], places[0]):
+                values[0], places[0] = x[r, k, 0], k
                 _sift(values, places, 0, count)
         _sort_heap(values, places, count)
         for k in range(count):
@@ -503,7 +503,8 @@ def launch_flexible_top(call: Call, x: Array, counts: Array, y: Array, indices: 
     """
     size = max(x.shape[1], 1)
     values, places = call.scratch((size,), x.dtype), call.scratch((size,), np.int64)
-    return _flexible_top(x, counts.reshape(-1), values, places, y, indices)
+    rows = x.reshape(x.shape[0], x.shape[1], 1)
+    return _flexible_top(rows, counts.reshape(-1), values, places, y, indices)
 
 
 @kernel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,30 @@ def count_memory(array: Any, count: int) -> None:
     _ledger.add(array, count)
 
 
+def parse_size(text: str) -> int:
+    """A number of bytes: "1000000", "500M", "4G" (of 1024 each); UsageError for anything else."""
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?)([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"'{text}' is no size", hint="500M, or 4G")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+def size_setting(name: str) -> int | None:
+    """The bytes that a variable of the environment says; None if it says nothing."""
+    setting = os.environ.get(name)
+    if not setting:
+        return None
+    try:
+        return parse_size(setting)
+    except UsageError:
+        raise UsageError(f"{name} is {setting!r}; expected bytes, or 500M, 4G") from None
+
+
 @functools.cache
 def _default_budget() -> int:
-    setting = os.environ.get("CAFFE2PY_MAX_MEMORY")
-    if setting:
-        if not setting.isdecimal():
-            raise UsageError(f"CAFFE2PY_MAX_MEMORY is {setting!r}; expected a number of bytes")
-        return int(setting)
+    setting = size_setting("CAFFE2PY_MAX_MEMORY")
+    if setting is not None:
+        return setting
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in _CGROUP_LIMITS:
         try:

@@ -116,7 +116,7 @@ def test_the_budget(driver, monkeypatch):
     assert driver.calls == [2048, 1024, -2048, 3072]
     assert pool.taken == second.nbytes + third.nbytes
     monkeypatch.setenv("CAFFE2PY_MAX_CUDA_MEMORY", "much")
-    with pytest.raises(UsageError, match="CAFFE2PY_MAX_CUDA_MEMORY is 'much'; expected a number"):
+    with pytest.raises(UsageError, match="CAFFE2PY_MAX_CUDA_MEMORY is 'much'; expected bytes"):
         pool.allocate(100)
 
 

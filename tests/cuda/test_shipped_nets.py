@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import caffe2py.core  # noqa: F401  (brings in the operators)
+from caffe2py import core, workspace
+from caffe2py.executor.predictor import Predictor
 from caffe2py.executor.workspace import Workspace
 from caffe2py.predictor.load import load_model
 from caffe2py.predictor.placing import place
@@ -149,3 +150,31 @@ def test_the_operators_that_it_began_with():
         expected, answer = right.fetch_array(blob), found.fetch_array(blob)
         assert answer.dtype == expected.dtype
         assert np.allclose(answer, expected, rtol=1e-6), blob
+
+
+@pytest.mark.gpu
+def test_a_predictor_brings_its_inputs_to_where_the_net_is():
+    init, net = (read_net(NETS / "mlp" / f"{n}_net.pbtxt") for n in ("init", "predict"))
+    for each in (init, net):
+        each.device_option.CopyFrom(GPU.to_option())
+        for op in each.op:
+            op.device_option.device_type = GPU.to_option().device_type
+    pixels = np.random.default_rng(3).standard_normal((1, 784)).astype(np.float32)
+    (found,) = Predictor(init, net).run([pixels])
+    for each in (init, net):
+        each.ClearField("device_option")
+        for op in each.op:
+            op.device_option.device_type = 0
+    (right,) = Predictor(init, net).run([pixels])
+    assert np.abs(found - right).max() < 1e-5
+
+
+@pytest.mark.gpu
+def test_what_is_fed_in_a_device_scope_is_there():
+    workspace.ResetWorkspace()
+    with core.DeviceScope(GPU.to_option()):
+        workspace.FeedBlob("x", np.array([-1, 2], np.float32))
+        net = core.Net("scope")
+        net.Relu("x", "y")
+    workspace.RunNetOnce(net)
+    assert workspace.FetchBlob("y").tolist() == [0, 2]

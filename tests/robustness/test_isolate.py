@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from caffe2py.cli import common, isolate
+from caffe2py.cli import isolate
 from caffe2py.errors import Error, UsageError
 from caffe2py.proto.caffe2_pb2 import NetDef
 from caffe2py.proto.files import write_message
-from caffe2py.tensor.memory import memory_used, set_memory_budget
+from caffe2py.tensor.memory import memory_used, parse_size, set_memory_budget
 from caffe2py.tensor.tensor import empty
 from tests.toy import net, op
 
@@ -112,10 +112,10 @@ def test_on_the_command_line(run):
     [("100", 100), ("1K", 1024), ("1.5k", 1536), ("500MB", 500 << 20), ("4GiB", 4 << 30)],
 )
 def test_sizes(text, count):
-    assert common.parse_size(text) == count
+    assert parse_size(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "-1", "4X", "G", "1e9", "9" * 40])
 def test_no_sizes(text):
     with pytest.raises(UsageError, match="is no size"):
-        common.parse_size(text)
+        parse_size(text)

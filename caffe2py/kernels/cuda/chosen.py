@@ -162,12 +162,11 @@ def _sum_before(counts: Any, r: Any) -> Any:
 
 
 def _flexible_top(x: Any, counts: Any, values: Any, places: Any, y: Any, indices: Any) -> None:
-    three = x.reshape(x.shape[0], x.shape[1], 1)
     for r in range(cuda.blockIdx.x, x.shape[0], cuda.gridDim.x):
         at = _sum_before(counts, r)
         last, place = x.dtype.type(0), -1
         for k in range(counts[r]):
-            last, place = _next_of_block(three, r, 0, x.shape[1], 0, last, place)
+            last, place = _next_of_block(x, r, 0, x.shape[1], 0, last, place)
             if cuda.threadIdx.x == 0:
                 y[at + k], indices[at + k] = last, place
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from caffe2py.kernels import roots, vectormath
+from caffe2py.kernels import library, vectormath
 from caffe2py.kernels.cuda.threads import cuda
 
 # ---------------------------------------------------------------- numbers
@@ -100,9 +100,32 @@ def third_root(x: Any) -> Any:
     return math.copysign(cuda.cbrt(math.fabs(x)), x)
 
 
+def _whole(x: Any) -> Any:
+    """The integer part of a float, as a float64."""
+    return np.float64(x) - math.fmod(np.float64(x), np.float64(1))
+
+
+def down(x: Any) -> Any:
+    """The largest integer that is at most x."""
+    if math.isinf(x):
+        return np.float64(x)
+    whole = _whole(x)
+    return whole - 1 if whole > x else whole
+
+
+def up(x: Any) -> Any:
+    """The smallest integer that is at least x."""
+    if math.isinf(x):
+        return np.float64(x)
+    whole = _whole(x)
+    return whole + 1 if whole < x else whole
+
+
 #: By-type function of the CPU's -> the device's.
 MATHEMATICS: dict[Any, Callable[..., Any]] = {
-    roots.third_root: third_root,
+    library.third_root: third_root,
+    library.down: down,
+    library.up: up,
     vectormath.exp: math.exp,
     vectormath.exp_down: math.exp,
     vectormath.expm1: math.expm1,
@@ -117,7 +140,7 @@ MATHEMATICS: dict[Any, Callable[..., Any]] = {
 }
 
 
-def _whole(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _integer_of(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda x: int(function(x)) if np.isfinite(x) else np.iinfo(np.int64).min
 
 
@@ -134,7 +157,8 @@ class Math:
     """The module `math` for simulated kernels: its limits are numbers, not exceptions."""
 
     pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
-    floor, ceil, trunc = _whole(math.floor), _whole(math.ceil), _whole(math.trunc)
+    floor, ceil = _integer_of(math.floor), _integer_of(math.ceil)
+    trunc = _integer_of(math.trunc)
     erf, erfc, lgamma = _each(math.erf), _each(math.erfc), _each(math.lgamma)
     pow, fmod, atan2, copysign = np.power, np.fmod, np.arctan2, np.copysign
     acos, asin, atan, acosh, asinh, atanh = (

@@ -61,7 +61,7 @@ quantize = operator(
 )
 
 
-@quantize.everywhere
+@quantize.cpu
 def _launch_quantize(call: Call) -> Launch:
     return launch_quantize(call.inputs[0], output_quantum(call.args), call.outputs[0])
 

@@ -349,7 +349,7 @@ def _declare_fill(name: str, dtype: DType, what: str, example: str) -> None:
         },
     )
 
-    @made.everywhere
+    @made.cpu
     def launch(call: Call) -> Launch:
         y = call.outputs[0]
         return launch_copy(_values(call.args, dtype).reshape(y.shape), y)

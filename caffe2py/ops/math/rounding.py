@@ -10,6 +10,7 @@ import numpy as np
 from caffe2py.errors import ArgumentError, ArityError, ShapeError
 from caffe2py.kernels.copy import launch_copy
 from caffe2py.kernels.elementwise import FLOATS, NUMERIC, elementwise, launch_map
+from caffe2py.kernels.library import down, up
 from caffe2py.kernels.transform import launch_clip_rows
 from caffe2py.registry.context import Call, Launch
 from caffe2py.registry.gradient import NotDifferentiable
@@ -37,7 +38,7 @@ _LARGEST_INT = np.iinfo(np.int32).max
 )
 def rounded_down(x):
     """Y = the largest integer that is at most X."""
-    return np.floor(x)
+    return down(x)
 
 
 @elementwise(
@@ -53,7 +54,7 @@ def rounded_down(x):
 )
 def rounded_up(x):
     """Y = the smallest integer that is at least X."""
-    return np.ceil(x)
+    return up(x)
 
 
 @elementwise(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from caffe2py.kernels.elementwise import FLOATS, NUMERIC, elementwise
-from caffe2py.kernels.roots import third_root
+from caffe2py.kernels.library import third_root
 from caffe2py.kernels.vectormath import erf, exp, log, rsqrt
 from caffe2py.registry.schema import Arg
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import collections
-import os
 import threading
 
-from caffe2py.errors import MemoryBudgetError, UsageError
+from caffe2py.errors import MemoryBudgetError
 from caffe2py.tensor.cuda.driver import Driver, OutOfMemory
+from caffe2py.tensor.memory import size_setting
 
 #: Blocks are of multiples of this; larger ones than _LARGE of multiples of _LARGE.
 _SMALL, _LARGE = 512, 2 << 20
@@ -107,12 +107,10 @@ class Pool:
         return Block(self, address, size)
 
     def _budget(self) -> int:
-        setting = os.environ.get("CAFFE2PY_MAX_CUDA_MEMORY")
-        if not setting:
-            return int(self._driver.facts(self.device).memory * _SHARE)
-        if not setting.isdecimal():
-            raise UsageError(f"CAFFE2PY_MAX_CUDA_MEMORY is {setting!r}; expected a number of bytes")
-        return int(setting)
+        setting = size_setting("CAFFE2PY_MAX_CUDA_MEMORY")
+        if setting is not None:
+            return setting
+        return int(self._driver.facts(self.device).memory * _SHARE)
 
     def _too_much(self, size: int, budget: int) -> MemoryBudgetError:
         free = self._driver.free_memory(self.device)
