@@ -16,6 +16,7 @@ from caffe2py.errors import Error
 from caffe2py.kernels.convert import half_from_double, single_from_half
 from caffe2py.kernels.gather import add_byte_rows, add_weighted_byte_rows
 from caffe2py.kernels.jit import kernel
+from caffe2py.kernels.library import down
 from caffe2py.kernels.lookup import WRONG_LENGTHS, lengths_fit, place_status
 from caffe2py.kernels.parallel import by_rows, divisible
 from caffe2py.kernels.random import advance, stream, uniform01_single
@@ -447,7 +448,7 @@ def _encode_random(x, bits, chance, state, y):
         for i in range(x.shape[1]):
             value = np.float32(np.float64(x[r, i] - least) / gap)
             if chance:
-                whole = np.floor(value)
+                whole = down(value)
                 # not floor(value + u): that sum may be rounded to the next integer
                 up = uniform01_single(key, r * x.shape[1] + i) < value - whole
                 value = whole + np.float32(up)

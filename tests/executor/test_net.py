@@ -320,5 +320,5 @@ def test_two_fixed_outputs_in_one_blob_are_refused(workspace):
 
 def test_a_budget_that_is_no_number_is_named(monkeypatch):
     monkeypatch.setenv("CAFFE2PY_MAX_MEMORY", "1e9")
-    with pytest.raises(UsageError, match="CAFFE2PY_MAX_MEMORY is '1e9'; expected a number"):
+    with pytest.raises(UsageError, match="CAFFE2PY_MAX_MEMORY is '1e9'; expected bytes"):
         _default_budget.__wrapped__()
