@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 import math
 import os
 import sys
+import threading
 import types
 from collections.abc import Callable
 from typing import Any
@@ -52,11 +54,45 @@ def numba_cuda() -> Any:
     return cuda
 
 
+class _Allocations(dict[Any, Any]):
+    """Shared arrays by the line that asks for them: whoever comes second waits for the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The array; if there is none, the next thing that happens is that one is put in."""
+        self._lock.acquire()
+        found = super().get(key, default)
+        if found is not None:
+            self._lock.release()
+        return found
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._lock.release()
+
+
+@functools.cache
+def _mend_shared_arrays() -> None:
+    """Let all threads of a block get one array: the simulator looks, and then puts one in."""
+    shared = importlib.import_module("numba.cuda.simulator.kernelapi").FakeCUDAShared
+    before = shared.__init__
+
+    def begin(self: Any, size: int) -> None:
+        before(self, size)
+        self._allocations = _Allocations()
+
+    shared.__init__ = begin
+
+
 class _Simulated:
     """Python functions that stand for a kernel and all that it calls."""
 
     def __init__(self) -> None:
         self._cuda = numba_cuda()
+        _mend_shared_arrays()
         self._made: dict[Any, Any] = {}
 
     def function(self, function: Callable[..., Any]) -> Any:
