@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import sys
 import threading
 
 from caffe2py.errors import MemoryBudgetError
@@ -38,7 +39,8 @@ class Block:
         return self.size
 
     def __del__(self) -> None:
-        self._pool.take_back(self.address, self.size)
+        if not sys.is_finalizing():  # then the process gives all of it back
+            self._pool.take_back(self.address, self.size)
 
 
 class Pool:
