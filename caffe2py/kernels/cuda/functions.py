@@ -77,5 +77,5 @@ def function(code: Code, device: CudaDevice) -> Any:
 
 
 def codes() -> Iterator[Code]:
-    """What has been asked for in this process."""
-    yield from {code for code, _ in _functions}
+    """What has been asked for in this process, in that order."""
+    yield from dict.fromkeys(code for code, _ in _functions)
