@@ -5,6 +5,8 @@ import struct
 import numpy as np
 import pytest
 
+import caffe2py.adapters.lmdb_file
+import caffe2py.adapters.minidb  # noqa: F401  (both register their types)
 from caffe2py.adapters import db
 from caffe2py.adapters.db import Mode, Reader, open_database
 from caffe2py.core import C
