@@ -20,7 +20,7 @@ from caffe2py.registry.context import Launch, Work
 from caffe2py.registry.operator import service
 from caffe2py.tensor.late import late
 
-#: What a status word holds as long as nothing is wrong.
+#: What a status word holds as long as nothing is wrong; then the least (part << 32) + status.
 _FINE = np.iinfo(np.int64).max
 
 

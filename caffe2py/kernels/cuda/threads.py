@@ -116,8 +116,3 @@ def group_max(like: Any, value: Any, group: Any) -> Any:
     top = parts[me - (me & (group - 1))]
     cuda.syncthreads()
     return top
-
-
-def block_max(like: Any, value: Any) -> Any:
-    """The largest of all threads' values, NaN if one is, for each of them."""
-    return group_max(like, value, cuda.blockDim.x)

@@ -34,9 +34,6 @@ NOT_HERE = ctypes.cast(_refusal, ctypes.c_void_p).value or 0
 #: Blocks for each of a device's processors, where threads go on to what others have not done.
 _BLOCKS_EACH = 16
 
-#: What a status word holds as long as nothing is wrong; a failure is (part << 32) + status.
-FINE = np.iinfo(np.int64).max
-
 #: Threads and blocks of a simulated launch: enough to be wrong in, few enough to be quick.
 _SIMULATED = 2
 

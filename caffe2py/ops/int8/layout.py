@@ -158,6 +158,7 @@ class _WithArgs:
 @slice_.cpu_dynamic(when=lambda op: len(op.input) == 3, reads=lambda op: [1, 2])
 def _launch_slice(call: Call) -> Launch | Sequence[Launch] | None:
     args = _with_bounds(call.args, call.inputs[0].ndim)
+    # a Call with other arguments, by attribute: no class of it that checkers could see
     return twin_launch("Slice")(_WithArgs(call, args))  # type: ignore[arg-type]
 
 
@@ -211,6 +212,7 @@ concat = operator(
 
 @concat.cpu
 def _launch_concat(call: Call) -> Launch | Sequence[Launch] | None:
+    # as above: a Call by attribute
     return twin_launch("Concat")(_Joined(call, _axis(call.args)))  # type: ignore[arg-type]
 
 

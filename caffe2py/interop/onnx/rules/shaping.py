@@ -346,12 +346,13 @@ def _padded(
     if not first and not last:
         return x
     if mode != "constant":
-        places = {"edge": "edge", "reflect": "reflect", "wrap": "wrap"}.get(mode)
-        if places is None:
+        if mode not in ("edge", "reflect", "wrap"):
             n.fail(f"mode '{mode}'")
         room = np.arange(g.size(x, axis))
         checked_numel((first + last + room.size,), 8)
-        return g.take(x, np.pad(room, (first, last), mode=places), axis)  # type: ignore[call-overload]
+        # numpy's stubs want the name of the mode as a literal
+        padded = np.pad(room, (first, last), mode=mode)  # type: ignore[call-overload]
+        return g.take(x, padded, axis)
     shape = list(g.shape(x))
     parts = []
     for width in (first, last):
